@@ -1,0 +1,149 @@
+"""The values that pass between the floors of the house.
+
+Letters in shapes, everywhere: n source rows, m target rows, d embedding, f features, k classes, t triplets.
+`TargetBatch` has no labels field: what cannot be written down cannot leak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int64, UInt8
+from torch import Tensor
+
+from domainmetric.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageSet:
+    """One split of one domain: all images at one size, and their labels where there are any."""
+
+    images: UInt8[Tensor, "n h w c"]
+    """uint8, 0..255, channels last (1 or 3)."""
+    labels: Int64[Tensor, " n"] | None
+    """Class indices into `classes`, or None for an unlabelled set."""
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_images(self.images)
+        if self.labels is not None:
+            check_labels(self.labels, len(self.images), len(self.classes))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def unlabelled(self) -> ImageSet:
+        """The same images without their labels."""
+        return replace(self, labels=None)
+
+    def take(self, rows: Int64[Tensor, " r"]) -> ImageSet:
+        """The given rows, in the given order."""
+        return replace(self, images=self.images[rows], labels=None if self.labels is None else self.labels[rows])
+
+    def to(self, device: torch.device) -> ImageSet:
+        """The same set on another device."""
+        labels = None if self.labels is None else self.labels.to(device)
+        return replace(self, images=self.images.to(device), labels=labels)
+
+
+def check_images(images: Tensor) -> None:
+    """Raise DataError unless `images` is uint8 of shape (n, h, w, 1 or 3) with n, h and w above zero."""
+    if images.dtype != torch.uint8:
+        raise DataError(f"Images must be uint8 (0..255), but came as {str(images.dtype).removeprefix('torch.')}.")
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise DataError(f"Images must have the shape (n, height, width, 1 or 3), but came as {tuple(images.shape)}.")
+    if 0 in images.shape:
+        raise DataError(f"An image set must not be empty, but its shape is {tuple(images.shape)}.")
+
+
+def check_labels(labels: Tensor, num_images: int, num_classes: int) -> None:
+    """Raise DataError unless `labels` holds one int64 class index in [0, num_classes) for each image."""
+    if labels.dtype != torch.int64:
+        raise DataError(f"Labels must be int64, but came as {str(labels.dtype).removeprefix('torch.')}.")
+    if labels.shape != (num_images,):
+        raise DataError(f"Expected {num_images} labels, one for each image, but their shape is {tuple(labels.shape)}.")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= num_classes:
+        raise DataError(f"Labels must lie in 0..{num_classes - 1} ({num_classes} classes), but span {low}..{high}.")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SourceBatch:
+    """Augmented source images with their labels and their rows in the source training set."""
+
+    rows: Int64[Tensor, " n"]
+    images: Float[Tensor, "n c h w"]
+    labels: Int64[Tensor, " n"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TargetBatch:
+    """Target images, augmented and clean, with their rows in the target training set. No labels, by construction."""
+
+    rows: Int64[Tensor, " m"]
+    images: Float[Tensor, "m c h w"]
+    clean: Float[Tensor, "m c h w"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Encoded:
+    """What the network says of a batch: features (before the head), unit embeddings z, and class logits."""
+
+    features: Float[Tensor, "r f"]
+    z: Float[Tensor, "r d"]
+    logits: Float[Tensor, "r k"]
+
+    def split(self, sizes: Sequence[int]) -> tuple[Encoded, ...]:
+        """The batch cut into consecutive parts of the given sizes."""
+        parts = zip(self.features.split(sizes), self.z.split(sizes), self.logits.split(sizes), strict=True)
+        return tuple(Encoded(features=f, z=z, logits=logits) for f, z, logits in parts)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bank:
+    """Stored embeddings of part or all of one domain's training set, by the EMA teacher."""
+
+    rows: Int64[Tensor, " b"]
+    """Rows of the training set that the embeddings belong to."""
+    z: Float[Tensor, "b d"]
+    logits: Float[Tensor, "b k"]
+    labels: Int64[Tensor, " b"] | None
+    """Source labels; None for the target."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Matches:
+    """Which source items stand for which target items. Where `keep` is false, the rest of the row is ignored."""
+
+    source_index: Int64[Tensor, "m a"]
+    """Rows of the source training set: a anchors for each target item, the best first."""
+    label: Int64[Tensor, " m"]
+    confidence: Float[Tensor, " m"]
+    """In [0, 1]; its meaning is the strategy's, and its docstring tells it."""
+    keep: Bool[Tensor, " m"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Triplets:
+    """Indices of chosen triplets: `anchor` into the rows of a `Pairs`, `positive` and `negative` into its columns."""
+
+    anchor: Int64[Tensor, " t"]
+    positive: Int64[Tensor, " t"]
+    negative: Int64[Tensor, " t"]
+
+    def __len__(self) -> int:
+        return len(self.anchor)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pairs:
+    """Squared chords between anchor rows and other items, and who is a positive or a negative for whom.
+
+    Built once per step; every metric loss of the step shares it. A dropped item is in neither mask.
+    """
+
+    sq_chord: Float[Tensor, "a b"]
+    positive: Bool[Tensor, "a b"]
+    negative: Bool[Tensor, "a b"]
