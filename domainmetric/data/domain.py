@@ -1,0 +1,60 @@
+"""A domain: a named set of images with classes, in a training and a test split.
+
+A domain is a spec, not a data set: it holds no arrays and costs nothing to create, so an experiment can name one, print it and
+write it down. Whatever `load` returns is already framed to the size that the networks take.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from domainmetric.types import ImageSet
+
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain(ABC):
+    """Where the images of one side of a pair come from."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Short lower-case name, such as `svhn`: it names the store and the runs."""
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB)."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Class names; label i means `classes[i]`."""
+
+    @abstractmethod
+    def load(self, split: Split, *, root: Path, size: int) -> ImageSet:
+        """One split, as uint8 images of size x size with their labels.
+
+        `root` is the folder of the prepared stores; a generated domain does not read it. The images may be memory-mapped
+        and must not be written to. Raises DataNotPrepared if the store is missing, DataError if it is damaged.
+        """
+
+    @abstractmethod
+    def hashes(self, root: Path) -> dict[str, str]:
+        """Content hashes for the record of a run: of the stored arrays, or of the spec where images are generated."""
+
+
+def spec_hash(domain: Domain, *, version: int) -> str:
+    """sha256 over a generated domain's class, fields and the `version` of its generator.
+
+    Raise `version` whenever the same fields come to mean other images.
+    """
+    spec = {"class": type(domain).__name__, "version": version, "fields": asdict(domain)}
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
