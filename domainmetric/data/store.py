@@ -27,6 +27,7 @@ from domainmetric.errors import DataError, DataNotPrepared
 from domainmetric.types import ImageSet
 
 FORMAT_VERSION = 1
+_ARRAY_FILES = tuple(f"{split}_{part}.npy" for split in SPLITS for part in ("images", "labels"))
 _LEFTOVER_SECONDS = 3600.0  # writing takes seconds: a hidden folder of this age belongs to a writer that was killed
 
 
@@ -77,9 +78,11 @@ def write_store(
     """Write a store, in place of an earlier one of that name, and return its manifest.
 
     `splits` holds both splits, labelled; `extras` are further files (name -> content), such as a contact sheet. On any failure,
-    Ctrl-C included, nothing new is left behind and an earlier store stays. Raises DataError if the disk refuses.
+    Ctrl-C included, nothing new is left behind and an earlier store stays. Raises DataError if the disk refuses
+    or if the folder holds files that are none of a store's.
     """
     root = Path(root)
+    _refuse_foreign(root / name, {*_ARRAY_FILES, "manifest.json", *(extras or {})})
     manifest = _describe(name, splits, sources)
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -118,7 +121,7 @@ def read_split(root: Path, name: str, split: Split) -> ImageSet:
 def read_manifest(root: Path, name: str) -> Manifest:
     """The manifest of a prepared store. Raises DataNotPrepared if absent, DataError if it cannot be read."""
     path = Path(root) / name / "manifest.json"
-    if not path.parent.is_dir():
+    if not path.exists() and not any(path.with_name(file).exists() for file in _ARRAY_FILES):
         raise DataNotPrepared(name, root)
     try:
         fields = json.loads(path.read_text())
@@ -208,6 +211,16 @@ def _arrays(split: Split, images: ImageSet) -> dict[str, np.ndarray[Any, Any]]:
 
 def _sha256(array: np.ndarray[Any, Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+def _refuse_foreign(place: Path, ours: set[str]) -> None:
+    """A folder with other files, such as the publisher's own, is no store and must not be replaced by one."""
+    foreign = sorted(path.name for path in place.iterdir() if path.name not in ours) if place.is_dir() else []
+    if foreign:
+        raise DataError(
+            f"{place} is to hold a prepared store, but has other files in it ({', '.join(foreign[:5])}), which would be lost. "
+            f"Move them away, or choose another folder with --root."
+        )
 
 
 @contextmanager

@@ -1,0 +1,8 @@
+"""Preparing data: fetch or find the official files, verify them, convert them into stores, and show what is in them.
+
+The only place that reaches the network. `python -m data_prep svhn mnist usps`, or `prepare` from code.
+"""
+
+from data_prep.prepare import prepare
+
+__all__ = ["prepare"]

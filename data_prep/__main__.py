@@ -1,0 +1,51 @@
+"""The command `python -m data_prep`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from data_prep.prepare import prepare
+from domainmetric.errors import DomainMetricError, UsageError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prepare what the arguments name. Returns the exit status: 0, 1 for a failure, 2 for wrong usage."""
+    options = _parser().parse_args(arguments)
+    try:
+        prepare(
+            options.names,
+            options.root,
+            from_folder=options.from_folder,
+            unofficial=options.unofficial,
+            force=options.force,
+            console=Console(),
+        )
+    except (DomainMetricError, KeyboardInterrupt) as error:
+        if options.debug:
+            raise
+        interrupted = "Interrupted. Nothing was left half-written; the same command starts again."
+        print(interrupted if isinstance(error, KeyboardInterrupt) else f"Error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m data_prep", description="Fetch, verify and convert data sets.")
+    parser.add_argument("names", nargs="+", metavar="NAME", help="svhn, mnist or usps; several may be named")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="folder of the prepared stores (default: data)")
+    parser.add_argument(
+        "--from", dest="from_folder", type=Path, metavar="FOLDER", help="take the official files from here; no download"
+    )
+    parser.add_argument("--unofficial", action="store_true", help="admit files whose md5 is not the official one")
+    parser.add_argument("--force", action="store_true", help="prepare anew what is already prepared")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

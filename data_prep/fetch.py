@@ -1,0 +1,135 @@
+"""Getting one official file: from a folder or from its publisher, and proving by its md5 that it is the official one."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import logging
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pooch
+from requests import RequestException
+from rich.progress import Progress, TaskID
+
+from data_prep.official import Dataset, OfficialFile
+from domainmetric.data.store import SourceFile
+from domainmetric.errors import ChecksumMismatch, DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A file at hand, and what is recorded about it."""
+
+    path: Path
+    source: SourceFile
+
+
+def find(file: OfficialFile, dataset: Dataset, folder: Path) -> Path:
+    """Where the file lies in `folder` or in the usual folders below it. Raises DataError if it does not."""
+    names = [file.name] if file.unpacked_md5 is None else [file.name, file.name.removesuffix(".gz")]
+    places = [folder, *(folder / below for below in dataset.folders)]
+    for place in places:
+        for name in names:
+            if (place / name).is_file():
+                return place / name
+    searched = ", ".join(str(place) for place in places)
+    raise DataError(
+        f"{' or '.join(names)} of '{dataset.name}' was not found in any of {searched}. "
+        f"Put it there, name another folder with --from, or leave --from out to download it."
+    )
+
+
+def download(file: OfficialFile, folder: Path, progress: Progress, *, unofficial: bool) -> Found:
+    """The file, downloaded into `folder` from the first address with a good copy, or already there.
+
+    Raises ChecksumMismatch if only copies that are not official came (none is kept), DataError if none came at all.
+    """
+    failures: list[Exception] = []
+    for url in file.urls:
+        try:
+            path = _retrieve(url, file.name, folder, progress)
+        except (RequestException, OSError, ValueError) as error:
+            failures.append(DataError(f"{url} failed with {type(error).__name__}."))
+            continue
+        try:
+            return verify(file, path, unofficial=unofficial)
+        except ChecksumMismatch as error:
+            path.unlink()
+            failures.append(error)
+    only_wrong = all(isinstance(failure, ChecksumMismatch) for failure in failures)
+    raise (ChecksumMismatch if only_wrong else DataError)(
+        f"{file.name} could not be downloaded. {' '.join(map(str, failures))} "
+        f"Check the network, or fetch the file by other means and name its folder with --from."
+    )
+
+
+def _retrieve(url: str, name: str, folder: Path, progress: Progress) -> Path:
+    pooch.get_logger().setLevel(logging.WARNING)  # it would announce each download
+    task = progress.add_task(f"download {name}", total=None)
+    bar = pooch.HTTPDownloader(progressbar=_Bar(progress, task), timeout=30)
+    try:
+        # no known_hash: the md5 is checked by `verify`, whose message is ours and which --unofficial can tell to accept
+        return Path(pooch.retrieve(url, known_hash=None, fname=name, path=folder, downloader=bar))
+    finally:
+        progress.remove_task(task)
+
+
+def verify(file: OfficialFile, path: Path, *, unofficial: bool) -> Found:
+    """The file with its md5 on record. Raises ChecksumMismatch if it is not the official one and `unofficial` is false."""
+    md5 = _md5(path)
+    official = file.unpacked_md5 if file.unpacked_md5 and path.name != file.name else file.md5
+    same = md5 == official or (file.unpacked_md5 is not None and _content_md5(path) == file.unpacked_md5)
+    if not same and not unofficial:
+        raise ChecksumMismatch(
+            f"{path} is not the official {path.name}: its md5 is {md5}, the official one is {official}. "
+            f"It may be damaged or from another source. Fetch it again, or, if an unofficial copy is meant, "
+            f"say --unofficial (the manifest will record it)."
+        )
+    source = SourceFile(file=path.name, md5=md5, official_md5=official, url=file.urls[0], unofficial=not same)
+    return Found(path=path, source=source)
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "md5").hexdigest()
+
+
+def _content_md5(path: Path) -> str | None:
+    """md5 of a .gz file's content, or None where there is none: the bytes of a .gz depend on who packed it."""
+    if path.suffix != ".gz":
+        return None
+    try:
+        return hashlib.md5(gzip.decompress(path.read_bytes()), usedforsecurity=False).hexdigest()
+    except (OSError, EOFError, zlib.error):
+        return None
+
+
+class _Bar:
+    """What pooch expects of a progress bar (tqdm's interface), drawn by rich."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    @property
+    def total(self) -> float | None:
+        """Bytes in all."""
+        return self._progress.tasks[self._progress.task_ids.index(self._task)].total
+
+    @total.setter
+    def total(self, value: float) -> None:
+        self._progress.update(self._task, total=value or None)
+
+    def update(self, advance: float) -> None:
+        """So many bytes more."""
+        self._progress.update(self._task, advance=advance)
+
+    def reset(self, **_: Any) -> None:
+        """pooch resets the bar at the end and then adds all of it."""
+        self._progress.update(self._task, completed=0)
+
+    def close(self) -> None:
+        """The task is removed by whoever made it."""
