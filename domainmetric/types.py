@@ -88,6 +88,15 @@ class TargetBatch:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class LabelledTargetBatch:
+    """Target images with labels: the separate stream of few-shot, supervised and oracle experiments, and only theirs."""
+
+    rows: Int64[Tensor, " l"]
+    images: Float[Tensor, "l c h w"]
+    labels: Int64[Tensor, " l"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Encoded:
     """What the network says of a batch: features (before the head), unit embeddings z, and class logits."""
 

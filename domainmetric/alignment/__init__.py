@@ -1,0 +1,1 @@
+"""Alignment terms: what brings the two domains' embeddings together without target labels."""

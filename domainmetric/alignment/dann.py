@@ -1,0 +1,58 @@
+"""Domain-adversarial training (Ganin et al. 2016): the encoder learns what a domain discriminator cannot tell apart.
+
+The gradient reversal is pytorch-adapt's layer; source is 0 and target 1.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from domainmetric.alignment.base import AlignmentTerm
+from domainmetric.errors import ConfigError
+from domainmetric.schedules import Schedule, SigmoidRamp
+from domainmetric.step import PartContext, PartModule, Step
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
+    from pytorch_adapt.layers import GradientReversal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dann(AlignmentTerm):
+    """Binary cross-entropy of a domain discriminator behind a gradient reversal; each domain counts for half."""
+
+    strength: Schedule = field(default_factory=SigmoidRamp)
+    """What the reversed gradient is multiplied by; the discriminator itself always learns at full strength."""
+    hidden: int = 256
+    """Width of the discriminator's hidden layer."""
+
+    def __post_init__(self) -> None:
+        if self.hidden < 1:
+            raise ConfigError(f"Dann.hidden must be positive, but is {self.hidden}.")
+
+    def build(self, context: PartContext) -> PartModule:
+        return _Dann(self, context.embedding_dim)
+
+
+class _Dann(PartModule):
+    def __init__(self, spec: Dann, embedding_dim: int) -> None:
+        super().__init__()
+        self.strength = spec.strength
+        self.reversal = GradientReversal()
+        self.discriminator = nn.Sequential(
+            nn.Linear(embedding_dim, spec.hidden), nn.ReLU(inplace=True), nn.Linear(spec.hidden, 1)
+        )
+
+    def forward(self, step: Step) -> Float[Tensor, ""]:
+        z_s, z_t = step.encoded_source.z, step.z_t
+        self.reversal.update_weight(self.strength.at(step.progress))
+        logits = self.discriminator(self.reversal(torch.cat([z_s, z_t]))).squeeze(1).float()
+        on_source, on_target = logits.split([len(z_s), len(z_t)])
+        step.notes["dann/accuracy"] = ((on_source < 0).float().mean() + (on_target > 0).float().mean()).detach() / 2
+        return (F.softplus(on_source).mean() + F.softplus(-on_target).mean()) / 2

@@ -1,0 +1,37 @@
+"""Maximum mean discrepancy between the embeddings of the two domains (Long et al. 2015, DAN)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from domainmetric.alignment.base import AlignmentTerm
+from domainmetric.errors import ConfigError
+from domainmetric.statistics import BANDWIDTHS, mmd2
+from domainmetric.step import PartContext, PartModule, Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mmd(AlignmentTerm):
+    """Squared MMD (V-statistic) of source against target embeddings."""
+
+    bandwidths: tuple[float, ...] = BANDWIDTHS
+    """Factors on the mean squared distance, one Gaussian kernel for each."""
+
+    def __post_init__(self) -> None:
+        if not self.bandwidths or min(self.bandwidths) <= 0:
+            raise ConfigError(f"Mmd.bandwidths must name at least one positive factor, but is {self.bandwidths}.")
+
+    def build(self, context: PartContext) -> PartModule:
+        return _Mmd(self.bandwidths)
+
+
+class _Mmd(PartModule):
+    def __init__(self, bandwidths: tuple[float, ...]) -> None:
+        super().__init__()
+        self.bandwidths = bandwidths
+
+    def forward(self, step: Step) -> Float[Tensor, ""]:
+        return mmd2(step.encoded_source.z, step.z_t, bandwidths=self.bandwidths)

@@ -1,0 +1,1 @@
+"""Anchor strategies: which source image stands for which target image."""

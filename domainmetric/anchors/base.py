@@ -1,0 +1,81 @@
+"""The anchor family: strategies that match target items to source items, and the search they share.
+
+A strategy sees the target through the EMA teacher on clean views. `refresh` is given banks (stored teacher embeddings)
+of both training sets from time to time; `forward` matches one batch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from domainmetric.errors import ConfigError
+from domainmetric.types import Bank, ImageSet, Matches
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AnchorContext:
+    """What a strategy may know when it is built."""
+
+    source: ImageSet
+    """The labelled source training set."""
+    target: ImageSet
+    """The target training set, without labels."""
+    seed: int
+    oracle_labels: Int64[Tensor, " m"] | None = None
+    """Target labels, where the experiment declares a labelled target stream of everything; only the oracle reads them."""
+
+
+class AnchorMatcher(nn.Module, ABC):
+    """A built strategy. What `refresh` keeps lives in `memory`, a flat dict of tensors that checkpoints save."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory: dict[str, Tensor] = {}
+
+    @abstractmethod
+    def refresh(self, source_bank: Bank, target_bank: Bank | None) -> None:
+        """Take in new banks. `target_bank` is None unless the strategy's spec has `needs_target_bank`."""
+
+    @abstractmethod
+    def forward(
+        self, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"], logits_t: Float[Tensor, "m k"]
+    ) -> Matches:
+        """Match target rows, given the teacher's embeddings and logits of their clean views."""
+
+    def keep_source(self, bank: Bank) -> None:
+        """Remember the source bank, for strategies that search it in `forward`."""
+        if bank.labels is None:
+            raise ConfigError("The source bank needs labels.")
+        self.memory |= {"rows": bank.rows, "z": bank.z, "labels": bank.labels}
+
+    def member(self, z_t: Float[Tensor, "m d"], label: Int64[Tensor, " m"], num: int) -> Int64[Tensor, "m num"]:
+        """Rows of the `num` nearest items of the remembered source bank that have the given labels."""
+        other = self.memory["labels"] != label[:, None]
+        similarity = (z_t @ self.memory["z"].T).masked_fill_(other, -torch.inf)
+        return self.memory["rows"][similarity.topk(num, 1).indices]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnchorStrategy(ABC):
+    """Picks source items to stand for target items."""
+
+    num_anchors: int = 1
+    """Source items chosen for each target item, the best first."""
+
+    def __post_init__(self) -> None:
+        if self.num_anchors < 1:
+            raise ConfigError(f"{type(self).__name__}.num_anchors must be at least 1, but is {self.num_anchors}.")
+
+    @property
+    def needs_target_bank(self) -> bool:
+        """Whether `refresh` wants a bank of target embeddings."""
+        return False
+
+    @abstractmethod
+    def build(self, context: AnchorContext) -> AnchorMatcher:
+        """The matcher for this pair of training sets."""

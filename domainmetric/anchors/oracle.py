@@ -1,0 +1,42 @@
+"""Anchors by the true target labels: the upper bound of every strategy, never part of an unsupervised result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from domainmetric.anchors.base import AnchorContext, AnchorMatcher, AnchorStrategy
+from domainmetric.errors import ConfigError
+from domainmetric.types import Bank, Matches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oracle(AnchorStrategy):
+    """The nearest source item of the true class. Confidence is 1. Reads the labelled target stream, nothing else."""
+
+    def build(self, context: AnchorContext) -> AnchorMatcher:
+        if context.oracle_labels is None:
+            raise ConfigError(
+                "Oracle anchors read target labels: declare them with labelled_target=AllLabels() in the experiment."
+            )
+        return _Oracle(self, context.oracle_labels)
+
+
+class _Oracle(AnchorMatcher):
+    def __init__(self, spec: Oracle, labels: Int64[Tensor, " m"]) -> None:
+        super().__init__()
+        self.spec, self.labels = spec, labels
+
+    def refresh(self, source_bank: Bank, target_bank: Bank | None) -> None:
+        self.keep_source(source_bank)
+
+    def forward(
+        self, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"], logits_t: Float[Tensor, "m k"]
+    ) -> Matches:
+        label = self.labels[target_index]
+        keep = torch.ones_like(label, dtype=torch.bool)
+        index = self.member(z_t, label, self.spec.num_anchors)
+        return Matches(source_index=index, label=label, confidence=torch.ones_like(z_t[:, 0]), keep=keep)

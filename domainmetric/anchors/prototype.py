@@ -1,0 +1,69 @@
+"""Anchors by class centroids, refined on the target itself as in SHOT (Liang et al. 2020, section 3.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from domainmetric.anchors.base import AnchorContext, AnchorMatcher, AnchorStrategy
+from domainmetric.errors import ConfigError
+from domainmetric.geometry import normalize
+from domainmetric.types import Bank, Matches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prototype(AnchorStrategy):
+    """The nearest class centroid of the target, centroids being means of target embeddings weighted by their predictions.
+
+    Confidence is the softmax over cosine / temperature.
+    """
+
+    rounds: int = 1
+    """Times that items are assigned to the centroids and the centroids computed again."""
+    temperature: float = 0.1
+    """Temperature of the confidence."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rounds < 0:
+            raise ConfigError(f"Prototype.rounds must not be negative, but is {self.rounds}.")
+        if not self.temperature > 0:
+            raise ConfigError(f"Prototype.temperature must be positive, but is {self.temperature}.")
+
+    @property
+    def needs_target_bank(self) -> bool:
+        return True
+
+    def build(self, context: AnchorContext) -> AnchorMatcher:
+        return _Prototype(self)
+
+
+class _Prototype(AnchorMatcher):
+    def __init__(self, spec: Prototype) -> None:
+        super().__init__()
+        self.spec = spec
+
+    def refresh(self, source_bank: Bank, target_bank: Bank | None) -> None:
+        if target_bank is None:
+            raise ConfigError("Prototype anchors need a target bank.")
+        self.keep_source(source_bank)
+        centroids = normalize(target_bank.logits.softmax(1).T @ target_bank.z)
+        for _ in range(self.spec.rounds):
+            nearest = F.one_hot((target_bank.z @ centroids.T).argmax(1), len(centroids)).to(centroids)
+            moved = nearest.T @ target_bank.z
+            # a class that nobody chose keeps its place
+            centroids = torch.where(nearest.any(0)[:, None], normalize(moved), centroids)
+        self.memory["centroids"] = centroids
+
+    def forward(
+        self, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"], logits_t: Float[Tensor, "m k"]
+    ) -> Matches:
+        similarity = z_t @ self.memory["centroids"].T
+        confidence, label = (similarity / self.spec.temperature).softmax(1).max(1)
+        index = self.member(z_t, label, self.spec.num_anchors)
+        keep = torch.ones_like(target_index, dtype=torch.bool)
+        return Matches(source_index=index, label=label, confidence=confidence, keep=keep)

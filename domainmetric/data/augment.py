@@ -1,0 +1,59 @@
+"""Batched augmentation on the device: every image of a batch gets its own random view, in a few tensor operations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from domainmetric.errors import ConfigError
+
+
+def to_float(images: UInt8[Tensor, "n h w c"]) -> Float[Tensor, "n c h w"]:
+    """uint8 images as floats in [0, 1], channels first in shape and last in memory."""
+    return images.permute(0, 3, 1, 2).float().div_(255)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """A random view of each image: small affine motion, inverted contrast, grey instead of color."""
+
+    affine: float = 0.08
+    """Standard deviation of each of the six coefficients of the affine map (image half-width = 1)."""
+    invert: float = 0.0
+    """Probability of 1 - image: contrast both ways, where the target's polarity is not the source's."""
+    grey: float = 0.0
+    """Probability that an image's channels are replaced by their mean, so that color is not relied on."""
+
+    def __post_init__(self) -> None:
+        if self.affine < 0:
+            raise ConfigError(f"Augment.affine must not be negative, but is {self.affine}.")
+        for name in ("invert", "grey"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"Augment.{name} is a probability in [0, 1], but is {getattr(self, name)}.")
+
+    def check(self, channels: int) -> None:
+        """Raise ConfigError where a setting could have no effect on images with `channels` channels."""
+        if self.grey and channels == 1:
+            raise ConfigError("Augment.grey does nothing to images with one channel. Leave it at 0 for this domain.")
+
+    def __call__(self, images: UInt8[Tensor, "n h w c"], generator: torch.Generator) -> Float[Tensor, "n c h w"]:
+        """Views in [0, 1] of uint8 images; `generator` must live on the images' device."""
+        n, device = len(images), images.device
+        x = to_float(images)
+        if self.grey:
+            keep = torch.rand(n, 1, 1, 1, device=device, generator=generator) >= self.grey
+            x = torch.where(keep, x, x.mean(1, keepdim=True))
+        if self.invert:
+            flip = torch.rand(n, 1, 1, 1, device=device, generator=generator) < self.invert
+            x = torch.where(flip, 1 - x, x)
+        if self.affine:
+            theta = torch.randn(n, 2, 3, device=device, generator=generator) * self.affine
+            theta[:, 0, 0] += 1
+            theta[:, 1, 1] += 1
+            grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+            x = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+        return x.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,1 @@
+"""Metric losses on pairs and triplets."""

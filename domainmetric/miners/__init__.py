@@ -1,0 +1,1 @@
+"""Miners choose triplets among pairs."""

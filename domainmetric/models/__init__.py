@@ -1,0 +1,1 @@
+"""Backbones, the two-branch network with its shared head, and the prototype classifier."""

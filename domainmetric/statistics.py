@@ -1,0 +1,56 @@
+"""Quantities that are both trained on and reported. Each exists once, here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from domainmetric.geometry import squared_chord
+
+BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Factors on the median squared distance: five Gaussian kernels (Long et al. 2015, DAN)."""
+
+
+def entropy(p: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
+    """Shannon entropy of each row of probabilities, in nats: [0, ln k]."""
+    return -torch.special.xlogy(p, p).sum(-1)
+
+
+def information(p: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
+    """Mutual information between item and predicted class, H(mean p) - mean H(p), in nats: [0, ln k].
+
+    High when every item is decided and all classes are used (Krause et al. 2010; the IM term of SHOT, Liang et al. 2020).
+    """
+    return entropy(p.mean(0)) - entropy(p).mean()
+
+
+def mmd2(
+    x: Float[Tensor, "n d"],
+    y: Float[Tensor, "m d"],
+    *,
+    bandwidths: Sequence[float] = BANDWIDTHS,
+    unbiased: bool = False,
+) -> Float[Tensor, ""]:
+    """Squared maximum mean discrepancy between two samples (Gretton et al. 2012), with a mean of Gaussian kernels.
+
+    Kernels are exp(-|a - b|^2 / (factor * s)), s being the mean squared distance over all distinct pairs of both
+    samples, taken as a constant (no gradient). The default is the V-statistic, in [0, 2], zero for equal samples;
+    `unbiased` leaves the diagonals out (U-statistic; can be slightly negative). Samples may differ in size.
+    A collapsed sample gives zero, with zero gradient.
+    """
+    n, m = len(x), len(y)
+    squares = squared_chord(torch.cat([x, y]), torch.cat([x, y]))
+    diagonal = torch.eye(n + m, dtype=torch.bool, device=x.device)
+    squares = squares.masked_fill(diagonal, 0)
+    scale = squares.detach().sum() / ((n + m) * (n + m - 1))
+    unit = squares / scale.clamp_min(torch.finfo(squares.dtype).tiny ** 0.5)
+    kernel = sum((torch.exp(unit / -factor) for factor in bandwidths), torch.zeros_like(unit)) / len(bandwidths)
+    if unbiased:
+        kernel = kernel.masked_fill(diagonal, 0)
+        within_x, within_y = kernel[:n, :n].sum() / (n * (n - 1)), kernel[n:, n:].sum() / (m * (m - 1))
+    else:
+        within_x, within_y = kernel[:n, :n].mean(), kernel[n:, n:].mean()
+    return within_x + within_y - 2 * kernel[:n, n:].mean()

@@ -1,0 +1,86 @@
+"""All that the terms of one training step may look at, and the family of things that turn it into a loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from domainmetric.pairs import StepPairs
+from domainmetric.types import Encoded, LabelledTargetBatch, Matches, SourceBatch, TargetBatch
+
+
+Need = Literal["target", "labelled_target", "pairs", "matches", "matched"]
+"""`target`: a target batch; `labelled_target`: the labelled stream; `pairs`: the pairs among all rows; `matches`: who
+stands for whom; `matched`: the matched source items, encoded again."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Step:
+    """One step's batches and what the network made of them."""
+
+    source: SourceBatch
+    encoded_source: Encoded
+    encoded_source_by_target: Encoded | None = None
+    """The source images through the target branch, in the source phase of two unlike backbones."""
+    target: TargetBatch | None = None
+    """None in a phase that trains on the source alone; so are the other target values."""
+    encoded_target: Encoded | None = None
+    matches: Matches | None = None
+    """Who stands for whom; None where no term of the phase asks for it."""
+    pairs: StepPairs | None = None
+    """All pairs among the source, matched and target rows; None where no term asks for them."""
+    labelled_target: LabelledTargetBatch | None = None
+    """The separate stream of labelled target images, where the experiment declares one."""
+    encoded_labelled: Encoded | None = None
+    progress: float = 0.0
+    """Share of the phase that is done, in [0, 1)."""
+    generator: torch.Generator | None = None
+    """Randomness of this step, for miners that draw."""
+    notes: dict[str, Tensor] = field(default_factory=dict)
+    """Scalars that terms want logged, by full metric name."""
+
+    @property
+    def z_t(self) -> Float[Tensor, "m d"]:
+        """Target embeddings."""
+        return self.aligned().z
+
+    def aligned(self) -> Encoded:
+        """The encoded target; a phase without one has no business with alignment."""
+        if self.encoded_target is None:
+            raise ValueError("This phase has no target batch: an alignment term belongs in an adaptation phase.")
+        return self.encoded_target
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartContext:
+    """What a part may know when it builds its module."""
+
+    num_classes: int
+    embedding_dim: int
+
+
+class PartModule(nn.Module, ABC):
+    """A built part: maps a step to one scalar loss."""
+
+    @abstractmethod
+    def forward(self, step: Step) -> Float[Tensor, ""]:
+        """The loss of this step, not yet weighted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part(ABC):
+    """A thing that can be trained on: its spec."""
+
+    @abstractmethod
+    def build(self, context: PartContext) -> PartModule:
+        """The module that computes it, with its weights and running state where it has any."""
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the step must prepare for it beside the source batch."""
+        return frozenset()

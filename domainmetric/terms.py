@@ -1,0 +1,150 @@
+"""Terms of an objective: a part, its weight, and how the weight moves over a phase."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from domainmetric.errors import ConfigError
+from domainmetric.losses.base import MetricLoss
+from domainmetric.losses.triplet import MarginTriplet
+from domainmetric.miners.base import Miner
+from domainmetric.miners.hard import HardNegative
+from domainmetric.pairs import Roles
+from domainmetric.schedules import Constant, Schedule
+from domainmetric.step import Need, Part, PartContext, PartModule, Step
+from domainmetric.types import Encoded
+
+BOTH_DIRECTIONS = (Roles(), Roles(anchor="target", positive="matched", negative="matched"))
+"""Matched source anchors against targets, and targets against their matched source items."""
+
+
+def check_smoothing(value: float) -> None:
+    """Raise ConfigError unless `value` can be a label smoothing."""
+    if not 0 <= value < 1:
+        raise ConfigError(f"label_smoothing must lie in [0, 1), but is {value}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classify(Part):
+    """Cross-entropy of the prototype classifier on labelled source images."""
+
+    label_smoothing: float = 0.1
+    """Share of the label spread over all classes."""
+
+    def __post_init__(self) -> None:
+        check_smoothing(self.label_smoothing)
+
+    def build(self, context: PartContext) -> PartModule:
+        return _Classify(self.label_smoothing)
+
+
+class _Classify(PartModule):
+    def __init__(self, label_smoothing: float) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, step: Step) -> Float[Tensor, ""]:
+        loss = self._loss(step.encoded_source, step.source.labels)
+        if step.encoded_source_by_target is None:
+            return loss
+        return (loss + self._loss(step.encoded_source_by_target, step.source.labels)) / 2
+
+    def _loss(self, encoded: Encoded, labels: Int64[Tensor, " n"]) -> Float[Tensor, ""]:
+        return F.cross_entropy(encoded.logits, labels, label_smoothing=self.label_smoothing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyLabelledTarget(Part):
+    """Cross-entropy on the stream of labelled target images: the supervised bound, and few-shot training."""
+
+    label_smoothing: float = 0.1
+    """Share of the label spread over all classes."""
+
+    def __post_init__(self) -> None:
+        check_smoothing(self.label_smoothing)
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({"labelled_target"})
+
+    def build(self, context: PartContext) -> PartModule:
+        return _ClassifyLabelledTarget(self.label_smoothing)
+
+
+class _ClassifyLabelledTarget(PartModule):
+    def __init__(self, label_smoothing: float) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, step: Step) -> Float[Tensor, ""]:
+        if step.labelled_target is None or step.encoded_labelled is None:
+            raise ConfigError("ClassifyLabelledTarget needs labels: give the experiment a labelled_target stream.")
+        logits = step.encoded_labelled.logits
+        return F.cross_entropy(logits, step.labelled_target.labels, label_smoothing=self.label_smoothing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Part):
+    """A metric loss on mined triplets whose members come from given row groups; the mean over `roles`."""
+
+    loss: MetricLoss = field(default_factory=lambda: MarginTriplet(margin=0.3))
+    """The loss on the triplets."""
+    miner: Miner = field(default_factory=HardNegative)
+    """Which triplets."""
+    roles: tuple[Roles, ...] = BOTH_DIRECTIONS
+    """Where anchors, positives and negatives come from; several entries are averaged."""
+
+    def __post_init__(self) -> None:
+        if not self.roles:
+            raise ConfigError("Metric.roles must name at least one (anchor, positive, negative) combination.")
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        groups = {group for roles in self.roles for group in (roles.anchor, roles.positive, roles.negative)}
+        needs: set[Need] = {"pairs"}
+        if groups - {"source"}:
+            needs |= {"target", "matches"}
+        if "matched" in groups:
+            needs.add("matched")
+        return frozenset(needs)
+
+    def build(self, context: PartContext) -> PartModule:
+        return _Metric(self)
+
+
+class _Metric(PartModule):
+    def __init__(self, spec: Metric) -> None:
+        super().__init__()
+        self.spec = spec
+
+    def forward(self, step: Step) -> Float[Tensor, ""]:
+        if step.pairs is None:
+            raise ConfigError("A Metric term needs pairs, but this phase builds none.")
+        results = []
+        for roles in self.spec.roles:
+            pairs = step.pairs.of(roles)
+            results.append(self.spec.loss.of(pairs, self.spec.miner.select(pairs, step.generator)))
+        prefix = "triplets" if "matches" in self.spec.needs else "source_triplets"
+        step.notes[f"{prefix}/used"] = sum((r.used for r in results), results[0].used * 0)
+        step.notes[f"{prefix}/active"] = sum((r.active for r in results), results[0].active * 0)
+        return sum((r.value for r in results), results[0].value * 0) / len(results)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """A part of the objective with its weight."""
+
+    part: Part
+    """What is computed."""
+    weight: float = 1.0
+    """Its weight at full schedule."""
+    schedule: Schedule = field(default_factory=Constant)
+    """How the weight moves over the phase, as a factor."""
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ConfigError(f"Term.weight must be positive, but is {self.weight}. To switch a term off, leave it out.")

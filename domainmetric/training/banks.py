@@ -1,0 +1,50 @@
+"""Filling the banks: the teacher's view of part of the training sets, shown to the anchor strategy."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from domainmetric.anchors.base import AnchorMatcher
+from domainmetric.experiment import Experiment
+from domainmetric.models.network import DomainName, Network
+from domainmetric.randomness import generator
+from domainmetric.training.batches import RunData
+from domainmetric.training.evaluation import encode
+from domainmetric.types import Bank, ImageSet
+
+
+def refresh(matcher: AnchorMatcher, teacher: Network, experiment: Experiment, data: RunData, generation: int) -> None:
+    """Give the matcher freshly encoded banks; each generation draws its own rows."""
+    assert experiment.anchors is not None
+    draw = generator("cpu", experiment.seed, "bank", generation)
+    source_rows = balanced_rows(data.source_train, experiment.banks.source_size, draw)
+    target_bank = None
+    if experiment.anchors.needs_target_bank:
+        count = min(experiment.banks.target_size, len(data.target_train))
+        rows = torch.randperm(len(data.target_train), generator=draw)[:count].to(source_rows.device)
+        target_bank = fill(teacher, "target", data.target_train, rows)
+    matcher.refresh(fill(teacher, "source", data.source_train, source_rows), target_bank)
+
+
+def fill(teacher: Network, domain: DomainName, images: ImageSet, rows: Int64[Tensor, " b"]) -> Bank:
+    """The teacher's embeddings and logits of some rows."""
+    encoded = encode(teacher, domain, images.images[rows])
+    labels = None if images.labels is None else images.labels[rows]
+    return Bank(rows=rows, z=encoded.z, logits=encoded.logits, labels=labels)
+
+
+def balanced_rows(images: ImageSet, size: int, draw: torch.Generator) -> Int64[Tensor, " b"]:
+    """About `size` random rows with the same number of every class, as far as a class has them; all rows if it holds all."""
+    assert images.labels is not None
+    if size >= len(images):
+        return torch.arange(len(images), device=images.images.device)
+    labels = images.labels.cpu()
+    per_class = max(1, size // len(images.classes))
+    order = torch.randperm(len(labels), generator=draw)
+    rank = torch.empty_like(order)
+    for k in range(len(images.classes)):  # ranks within each class of one shuffled order
+        mine = (labels[order] == k).nonzero().squeeze(1)
+        rank[order[mine]] = torch.arange(len(mine))
+    return (rank < per_class).nonzero().squeeze(1).to(images.images.device)

@@ -1,0 +1,81 @@
+"""Looks at a model during a run: label-free scores, and curves that are oracle because they use target labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from domainmetric.data.augment import to_float
+from domainmetric.experiment import Experiment
+from domainmetric.metrics.classification import accuracy
+from domainmetric.metrics.collapse import effective_rank, mean_cosine
+from domainmetric.metrics.selection import Evidence, all_scores
+from domainmetric.models.network import DomainName, Network
+from domainmetric.randomness import generator
+from domainmetric.training.batches import RunData
+from domainmetric.types import Encoded
+
+BATCH = 512
+
+
+@torch.no_grad()
+def encode(network: Network, domain: DomainName, images: UInt8[Tensor, "n h w c"]) -> Encoded:
+    """Clean images through the network in evaluation mode, in batches; the mode is restored. Features are left out."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    z, logits = [], []
+    for part in images.split(BATCH):
+        encoded = network(domain, to_float(part))
+        z.append(encoded.z)
+        logits.append(encoded.logits)
+    for module, mode in modes.items():
+        module.training = mode
+    joined = torch.cat(z)
+    return Encoded(features=joined[:, :0], z=joined, logits=torch.cat(logits))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Look:
+    """The fixed images that every evaluation of a run looks at."""
+
+    source_images: UInt8[Tensor, "n h w c"]
+    source_labels: Int64[Tensor, " n"]
+    target_images: UInt8[Tensor, "m h w c"]
+    target_labels_oracle: Int64[Tensor, " m"] | None
+
+    @staticmethod
+    def choose(experiment: Experiment, data: RunData) -> Look:
+        """A seeded subset of the held-out source images and of the target training images."""
+        def rows(count: int, name: str) -> Int64[Tensor, " r"]:
+            order = torch.randperm(count, generator=generator("cpu", experiment.seed, "look", name))
+            return order[: experiment.evaluation.num_images].to(data.source_train.images.device)
+
+        source, target = rows(len(data.source_validation), "source"), rows(len(data.target_train), "target")
+        held_out, oracle = data.source_validation.take(source), data.target_train_labels_oracle
+        assert held_out.labels is not None
+        return Look(
+            source_images=held_out.images,
+            source_labels=held_out.labels,
+            target_images=data.target_train.images[target],
+            target_labels_oracle=None if oracle is None else oracle[target],
+        )
+
+    def scores(self, network: Network) -> dict[str, float]:
+        """Label-free scores under `score/`, collapse measures, and oracle accuracy where there are labels."""
+        source, target = encode(network, "source", self.source_images), encode(network, "target", self.target_images)
+        evidence = Evidence(
+            target_z=target.z,
+            target_logits=target.logits,
+            source_z=source.z,
+            source_logits=source.logits,
+            source_labels=self.source_labels,
+        )
+        values = {f"score/{name}": value for name, value in all_scores(evidence).items()}
+        values["collapse/target_mean_cosine"] = float(mean_cosine(target.z))
+        values["collapse/target_effective_rank"] = float(effective_rank(target.z))
+        if self.target_labels_oracle is not None:
+            values["eval/target/accuracy_oracle"] = float(accuracy(target.logits, self.target_labels_oracle))
+        return values

@@ -1,0 +1,166 @@
+"""The training loop: one phase, step by step, until it ends or is asked to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from domainmetric.errors import Interrupted
+from domainmetric.experiment import AdaptationPhase, Experiment, Phase
+from domainmetric.models.network import Network
+from domainmetric.randomness import isolated
+from domainmetric.training.banks import refresh
+from domainmetric.training.batches import Batches
+from domainmetric.training.ema import follow
+from domainmetric.training.objective import gradient_norms
+from domainmetric.training.state import PhaseState
+from domainmetric.step import Step
+
+Values = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """What a phase reports to, and who may stop it. Steps are counted within the phase."""
+
+    log: Callable[[int, Values], None]
+    """Receives named values of a step."""
+    evaluate: Callable[[int], None]
+    """Called every `evaluation.every` steps and at the end, outside of gradients."""
+    checkpoint: Callable[[float], None]
+    """Called with the seconds trained so far when the state should be written down."""
+    advance: Callable[[int, float | None], None]
+    """Called after each step with the loss, where it is known."""
+    stopping: Callable[[], bool]
+    """Whether the run was asked to stop."""
+
+
+@dataclass(eq=False)
+class Window:
+    """Losses and notes since the last report, kept on the device."""
+
+    values: list[dict[str, Tensor]] = field(default_factory=list)
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        self.values.append({name: value.detach() for name, value in values.items()})
+
+    def means(self) -> Values:
+        """The mean of each name over the window, in one read; the window starts anew."""
+        names = list(self.values[0])
+        table = torch.stack([torch.stack([values[name].float() for name in names]) for values in self.values]).mean(0)
+        self.values.clear()
+        return dict(zip(names, table.tolist(), strict=True))
+
+
+def train(
+    fabric: Fabric, experiment: Experiment, phase: Phase, batches: Batches, state: PhaseState, watch: Watch, seconds: float
+) -> float:
+    """Train from `state.step` to the end of the phase. Returns the seconds spent on the phase, earlier ones included.
+
+    Raises Interrupted after writing a checkpoint when asked to stop.
+    """
+    network = fabric.setup_module(state.network)
+    optimizer = fabric.setup_optimizers(state.optimizer)
+    window, began = Window(), time.perf_counter() - seconds
+    with isolated(experiment.seed, "training"):
+        while state.step < phase.steps:
+            torch.manual_seed(batches.step_seed(state.step))
+            set_learning_rate(state.optimizer, experiment, phase, state.step)
+            refresh_banks(fabric, experiment, batches, state)
+            with fabric.autocast():
+                step, values = losses(network, batches, phase, state)
+            total = torch.stack(list(values.values())).sum()
+            window.add({"loss/total": total, **{f"loss/{k}": v for k, v in values.items()}, **step.notes})
+            if state.step % experiment.evaluation.gradient_every == 0:
+                watch.log(state.step, shares(values, step))
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(total)
+            optimizer.step()
+            if isinstance(phase, AdaptationPhase) and state.teacher is not None:
+                follow(state.teacher, state.network, phase.ema)
+            state.step += 1
+            report(experiment, phase, state, watch, window, lambda: time.perf_counter() - began)
+    return time.perf_counter() - began
+
+
+def losses(network: nn.Module, batches: Batches, phase: Phase, state: PhaseState) -> tuple[Step, dict[str, Tensor]]:
+    """One forward pass: the prepared step and its weighted terms."""
+    step = state.objective.prepare(
+        network, batches, state.step, state.step / phase.steps, teacher=state.teacher, matcher=state.matcher
+    )
+    return step, state.objective(step)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, experiment: Experiment, phase: Phase, step: int) -> None:
+    """The learning rate of this step, in each group."""
+    factor = phase.optimizer.schedule.at(step / phase.steps)
+    for group in optimizer.param_groups:
+        group["lr"] = phase.optimizer.lr * group["factor"] * factor
+
+
+def refresh_banks(fabric: Fabric, experiment: Experiment, batches: Batches, state: PhaseState) -> None:
+    """Show the anchor strategy the training sets anew, at its interval."""
+    if state.matcher is None or state.teacher is None or state.step % experiment.banks.refresh_every:
+        return
+    assert experiment.anchors is not None
+    with fabric.autocast():
+        generation = state.step // experiment.banks.refresh_every
+        refresh(state.matcher, state.teacher, experiment, batches.data, generation)
+
+
+def shares(values: dict[str, Tensor], step: Step) -> Values:
+    """Each term's share of the summed gradient norms at the embeddings, `gradient/target/triplet` and so on."""
+    embeddings = {"source": step.encoded_source.z}
+    if step.encoded_target is not None:
+        embeddings["target"] = step.encoded_target.z
+    result = {}
+    for where, norms in gradient_norms(values, embeddings).items():
+        total = torch.stack(list(norms.values())).sum().clamp_min(1e-20)
+        for name, norm in norms.items():
+            result[f"gradient/{where}/{name}"] = float(norm / total)
+    return result
+
+
+def report(
+    experiment: Experiment, phase: Phase, state: PhaseState, watch: Watch, window: Window, clock: Callable[[], float]
+) -> None:
+    """What is due after a step: values, evaluation, checkpoint, and the question whether to stop."""
+    last, loss = state.step == phase.steps, None
+    if last or state.step % experiment.evaluation.gradient_every == 0:
+        values = window.means()
+        loss = values["loss/total"]
+        watch.log(state.step, {**values, "learning_rate": state.optimizer.param_groups[0]["lr"], "seconds": clock()})
+    watch.advance(state.step, loss)
+    if last or state.step % experiment.evaluation.every == 0:
+        watch.evaluate(state.step)
+    stop = watch.stopping()
+    if stop or (state.step % experiment.runtime.checkpoint_every == 0 and not last):
+        if window.values:  # a resumed run starts an empty window, so this one is closed in both
+            watch.log(state.step, window.means())
+        watch.checkpoint(clock())
+    if stop:
+        raise Interrupted("The run was asked to stop. Its state is saved.")
+
+
+def calibrate(network: Network, batches: Batches, steps: int) -> None:
+    """Estimate the target's batch statistics anew from clean target batches (AdaBN, Li et al. 2016)."""
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    target = [m for m in network.branches["target"].modules() if m in norms] + [network.head.norms["target"]]
+    modes, momenta = {m: m.training for m in network.modules()}, {m: m.momentum for m in target}
+    network.eval()
+    for norm in target:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over all batches
+        norm.train()
+    with torch.no_grad():
+        for step in range(steps):
+            network("target", batches.target(step).clean)
+    for module, mode in modes.items():
+        module.training = mode
+    for norm in target:
+        norm.momentum = momenta[norm]

@@ -1,0 +1,85 @@
+"""Everything that moves during a phase, as one flat dict of tensors that can be written down and taken up again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from domainmetric.anchors.base import AnchorMatcher
+from domainmetric.errors import RunFolderError
+from domainmetric.models.network import Network
+from domainmetric.training.objective import Objective
+
+
+@dataclass(eq=False)
+class PhaseState:
+    """The moving parts of one phase."""
+
+    network: Network
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    teacher: Network | None
+    matcher: AnchorMatcher | None
+    step: int = 0
+    """Steps done."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it, under names that tell where it belongs."""
+        state = {f"network/{name}": value for name, value in self.network.state_dict().items()}
+        state |= {f"objective/{name}": value for name, value in self.objective.state_dict().items()}
+        if self.teacher is not None:
+            state |= {f"teacher/{name}": value for name, value in self.teacher.state_dict().items()}
+        if self.matcher is not None:
+            state |= {f"matcher/{name}": value for name, value in self.matcher.memory.items()}
+        for index, values in self.optimizer.state_dict()["state"].items():
+            state |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in values.items()}
+        return state
+
+    def restore(self, tensors: dict[str, Tensor], step: int) -> None:
+        """Take up what `tensors` wrote down. Raises RunFolderError where the names or shapes do not fit."""
+        parts = group(tensors)
+        try:
+            self.network.load_state_dict(parts.get("network", {}))
+            self.objective.load_state_dict(parts.get("objective", {}))
+            if self.teacher is not None:
+                self.teacher.load_state_dict(parts.get("teacher", {}))
+        except RuntimeError as error:
+            raise RunFolderError(f"The checkpoint does not fit this experiment: {error}") from error
+        device = next(self.network.parameters()).device
+        if self.matcher is not None:
+            self.matcher.memory.clear()
+            self.matcher.memory.update({k: v.to(device) for k, v in parts.get("matcher", {}).items()})
+        states: dict[int, dict[str, Tensor]] = {}
+        for name, value in parts.get("optimizer", {}).items():
+            index, key = name.split("/")
+            states.setdefault(int(index), {})[key] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
+        self.step = step
+
+
+def group(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Tensors by the first part of their names."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        first, _, rest = name.partition("/")
+        parts.setdefault(first, {})[rest] = value
+    return parts
+
+
+def set_training(network: Network, trainable: tuple[str, ...]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Freeze what is not named, in gradient and in batch statistics. Returns the moving parameters: (branches, others)."""
+    branches = {"source_branch": network.branches["source"], "target_branch": network.branches["target"]}
+    others: dict[str, nn.Module] = {"head": network.head, "classifier": network.classifier}
+    network.eval().requires_grad_(False)
+    for name in trainable:
+        {**branches, **others}[name].train().requires_grad_(True)
+    moving = [unique(list(modules.values())) for modules in (branches, others)]
+    return moving[0], moving[1]
+
+
+def unique(modules: list[nn.Module]) -> list[nn.Parameter]:
+    """The trainable parameters of several modules, each once, though modules may be shared."""
+    found = {id(p): p for module in modules for p in module.parameters() if p.requires_grad}
+    return list(found.values())
