@@ -1,0 +1,90 @@
+"""How good the matched anchors are: one number that needs target labels (an oracle), and the rest that need none."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from domainmetric.errors import DataError
+from domainmetric.metrics.checks import check_paired, check_range
+from domainmetric.statistics import entropy
+from domainmetric.types import Matches
+
+
+def match_precision_oracle(matches: Matches, target_labels: Int64[Tensor, " m"]) -> float:
+    """Share of *all* target items whose matched label is the true one. In [0, 1]; an abstention counts as wrong."""
+    check_paired(target_labels, len(_keep(matches)), name="Target labels")
+    return _share(matches.keep & (matches.label == target_labels))
+
+
+def coverage(matches: Matches) -> float:
+    """Share of target items that have a match. In [0, 1]."""
+    return _share(_keep(matches))
+
+
+def class_balance(matches: Matches, num_classes: int) -> float:
+    """Entropy of the matched labels over that of equal shares. In [0, 1]; 0 for a single class, or no match."""
+    labels = matches.label[_keep(matches)]
+    if len(labels) == 0 or num_classes == 1:
+        return 0.0
+    check_paired(labels, len(labels), name="Matched labels")
+    check_range(labels, num_classes, name="Matched labels")
+    share = labels.bincount(minlength=num_classes).double() / len(labels)
+    return float(entropy(share.unsqueeze(0)).squeeze()) / math.log(num_classes)
+
+
+def unique_share(matches: Matches) -> float:
+    """Different source items over all anchors chosen. In [0, 1]; 1 if none serves twice, 0 without any match."""
+    occurrences = _occurrences(matches)
+    return len(occurrences) / int(occurrences.sum()) if len(occurrences) else 0.0
+
+
+def hubness(matches: Matches) -> float:
+    """Skewness of how often each chosen source item is chosen (k-occurrence, Radovanovic et al. 2010, section 2.2).
+
+    Above about 1, a few hubs stand for many targets. 0 where all are chosen equally often, or without any match.
+    """
+    occurrences = _occurrences(matches).double()
+    if len(occurrences) == 0 or bool((occurrences == occurrences[0]).all()):
+        return 0.0
+    centered = occurrences - occurrences.mean()
+    return float(centered.pow(3).mean() / centered.square().mean().pow(1.5))
+
+
+def anchor_quality(matches: Matches, num_source: int, num_classes: int) -> dict[str, float]:
+    """Every measure that needs no target label, by name; `source_share` is the share of source items in use.
+
+    `num_source` is the size of the source training set. Raises DataError for anchors outside of it.
+    """
+    chosen = matches.source_index[_keep(matches)]
+    if chosen.numel() and not 0 <= int(chosen.min()) <= int(chosen.max()) < num_source:
+        raise DataError(
+            f"Anchors must be rows 0..{num_source - 1} of the source set, "
+            f"but span {int(chosen.min())}..{int(chosen.max())}."
+        )
+    return {
+        "coverage": coverage(matches),
+        "class_balance": class_balance(matches, num_classes),
+        "unique_share": unique_share(matches),
+        "source_share": len(_occurrences(matches)) / num_source,
+        "hubness": hubness(matches),
+    }
+
+
+def _keep(matches: Matches) -> Tensor:
+    if len(matches.keep) == 0:
+        raise DataError("Matches must hold at least one target item, but are empty.")
+    return matches.keep
+
+
+def _occurrences(matches: Matches) -> Int64[Tensor, " s"]:
+    """How often each chosen source item is chosen; items never chosen are left out."""
+    counts: Tensor = matches.source_index[_keep(matches)].unique(return_counts=True)[1]
+    return counts
+
+
+def _share(right: Tensor) -> float:
+    return float(right.double().mean())
