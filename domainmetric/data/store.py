@@ -79,10 +79,10 @@ def write_store(
 
     `splits` holds both splits, labelled; `extras` are further files (name -> content), such as a contact sheet. On any failure,
     Ctrl-C included, nothing new is left behind and an earlier store stays. Raises DataError if the disk refuses
-    or if the folder holds files that are none of a store's.
+    or if a folder of that name is no store but holds other files.
     """
     root = Path(root)
-    _refuse_foreign(root / name, {*_ARRAY_FILES, "manifest.json", *(extras or {})})
+    _refuse_foreign(root / name, {*_ARRAY_FILES, *(extras or {})})
     manifest = _describe(name, splits, sources)
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -214,8 +214,10 @@ def _sha256(array: np.ndarray[Any, Any]) -> str:
 
 
 def _refuse_foreign(place: Path, ours: set[str]) -> None:
-    """A folder with other files, such as the publisher's own, is no store and must not be replaced by one."""
-    foreign = sorted(path.name for path in place.iterdir() if path.name not in ours) if place.is_dir() else []
+    """A folder without a manifest but with other files, such as the publisher's own, must not be replaced by a store."""
+    if not place.is_dir() or (place / "manifest.json").exists():
+        return
+    foreign = sorted(path.name for path in place.iterdir() if path.name not in ours)
     if foreign:
         raise DataError(
             f"{place} is to hold a prepared store, but has other files in it ({', '.join(foreign[:5])}), which would be lost. "
