@@ -13,6 +13,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -96,7 +97,8 @@ class Log:
                 os.fsync(file.fileno())
             fresh.replace(self.path)
         except OSError as error:
-            fresh.unlink(missing_ok=True)
+            with suppress(OSError):
+                fresh.unlink()
             raise _cannot_write(self.path, error) from error
         finally:
             self._file = self.path.open("ab", buffering=0)

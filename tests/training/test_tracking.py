@@ -111,6 +111,9 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     log = Log(tmp_path)
     with pytest.raises(RunFolderError, match=r"No space left on device\. Free space"):
         log.metrics(1, {"loss": 1.0})
+    with pytest.raises(RunFolderError, match="No space left on device"):
+        log.close()
+    log.close()
 
 
 def test_follow_reads_on_until_the_end(tmp_path: Path) -> None:
@@ -133,8 +136,10 @@ def test_follow_goes_past_the_end_of_an_earlier_session(tmp_path: Path) -> None:
 
 
 def test_follow_stops_with_its_writer(tmp_path: Path) -> None:
-    Log(tmp_path).metrics(1, {"loss": 1.0})
+    log = Log(tmp_path)
+    log.metrics(1, {"loss": 1.0})
     assert len(list(follow(tmp_path / LOG_NAME, lambda: False))) == 1
+    log.close()
 
 
 def test_neither_torch_nor_wandb_is_imported_with_the_mirror() -> None:
@@ -195,8 +200,8 @@ def test_offline_wandb_holds_what_the_log_holds(tmp_path: Path, monkeypatch: pyt
     }
     shown = {key: value for row in logged for key, value in row.items()}
     media = file.parent / "files"
-    picture = Image.open(media / shown["figures/map"]["path"])
-    assert (picture.size, picture.getpixel((0, 0))) == ((8, 6), (0, 128, 128))
+    with Image.open(media / shown["figures/map"]["path"]) as picture:
+        assert (picture.size, picture.getpixel((0, 0))) == ((8, 6), (0, 128, 128))
     table = json.loads((media / shown["tables/bank"]["path"]).read_text())
     assert table["columns"] == ["label", "domain", "prediction", "z0", "z1", "z2", "z3"]
     assert (len(table["data"]), table["data"][0], table["data"][-1][0]) == (1000, [0, 0, 0, 1, 0, 0, 0], 1499)
@@ -280,7 +285,7 @@ def test_an_unreachable_server_never_holds_up_the_run(tmp_path: Path, monkeypatc
 
 @needs_proc
 def test_the_mirror_ends_when_its_parent_is_gone(tmp_path: Path) -> None:
-    Log(tmp_path).metrics(1, {"loss": 1.0})
+    (tmp_path / LOG_NAME).write_text('{"kind": "metrics", "step": 1, "values": {"loss": 1.0}}\n')
     code = (
         "import os, pathlib, sys; from domainmetric.training.wandb_mirror import start_mirror, Tracking;"
         "print(start_mirror(pathlib.Path(sys.argv[1]), Tracking(wandb='offline')).process.pid, flush=True); os._exit(9)"

@@ -1,0 +1,1 @@
+"""Every picture, as a function of numbers that returns a matplotlib Figure."""
