@@ -3,6 +3,6 @@
 The only place that reaches the network. `python -m data_prep svhn mnist usps`, or `prepare` from code.
 """
 
-from data_prep.prepare import prepare
+from data_prep.pipeline import prepare
 
 __all__ = ["prepare"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from data_prep.prepare import prepare
+from data_prep.pipeline import prepare
 from domainmetric.errors import DomainMetricError, UsageError
 
 

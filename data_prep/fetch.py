@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pooch
-from requests import RequestException
 from rich.progress import Progress, TaskID
 
 from data_prep.official import Dataset, OfficialFile
@@ -51,8 +50,8 @@ def download(file: OfficialFile, folder: Path, progress: Progress, *, unofficial
     for url in file.urls:
         try:
             path = _retrieve(url, file.name, folder, progress)
-        except (RequestException, OSError, ValueError) as error:
-            failures.append(DataError(f"{url} failed with {type(error).__name__}."))
+        except OSError as error:  # errors of requests are OSErrors too
+            failures.append(DataError(f"{url}: {error.strerror or type(error).__name__}."))
             continue
         try:
             return verify(file, path, unofficial=unofficial)
@@ -113,17 +112,19 @@ class _Bar:
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
         self._task = task
+        self._total = 0
 
     @property
-    def total(self) -> float | None:
-        """Bytes in all."""
-        return self._progress.tasks[self._progress.task_ids.index(self._task)].total
+    def total(self) -> int:
+        """Bytes in all; 0 where the server does not say."""
+        return self._total
 
     @total.setter
-    def total(self, value: float) -> None:
+    def total(self, value: int) -> None:
+        self._total = value
         self._progress.update(self._task, total=value or None)
 
-    def update(self, advance: float) -> None:
+    def update(self, advance: int) -> None:
         """So many bytes more."""
         self._progress.update(self._task, advance=advance)
 

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.io import loadmat
 from sklearn.datasets import load_svmlight_file
 
@@ -67,7 +68,7 @@ def read_mat(path: Path) -> ImageSet:
     return _image_set(np.ascontiguousarray(images.transpose(3, 0, 1, 2)), digits, path)
 
 
-def read_idx(path: Path, item_shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def read_idx(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """An idx file of unsigned bytes, packed (.gz) or not: uint8 (n, *item_shape). Raises DataError."""
     what = f"an idx file of unsigned bytes, each item {item_shape}"
     try:
@@ -100,7 +101,7 @@ def read_libsvm(path: Path) -> ImageSet:
     return _image_set(images.reshape(-1, 16, 16, 1), labels.astype(np.int64) - 1, path)
 
 
-def _image_set(images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], path: Path) -> ImageSet:
+def _image_set(images: NDArray[Any], labels: NDArray[Any], path: Path) -> ImageSet:
     try:
         return ImageSet(images=torch.from_numpy(images), labels=torch.from_numpy(labels), classes=DIGIT_CLASSES)
     except DataError as error:

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from domainmetric.data.domain import SPLITS, Split
 from domainmetric.errors import DataError, DataNotPrepared
@@ -153,10 +154,10 @@ def verify_store(root: Path, name: str) -> Manifest:
     return manifest
 
 
-def _read_array(root: Path, manifest: Manifest, array_name: str) -> np.ndarray[Any, Any]:
+def _read_array(root: Path, manifest: Manifest, array_name: str) -> NDArray[Any]:
     path = Path(root) / manifest.name / f"{array_name}.npy"
     try:
-        array: np.ndarray[Any, Any] = np.load(path, mmap_mode="c")
+        array: NDArray[Any] = np.load(path, mmap_mode="c")
         expected = (tuple(manifest.arrays[array_name]["shape"]), manifest.arrays[array_name]["dtype"])
     except (OSError, ValueError, EOFError, KeyError) as error:
         _damaged(root, manifest.name, f"{path} is missing, truncated or not an array", error)
@@ -203,13 +204,13 @@ def _creator() -> str:
         return "domainmetric (not installed)"
 
 
-def _arrays(split: Split, images: ImageSet) -> dict[str, np.ndarray[Any, Any]]:
+def _arrays(split: Split, images: ImageSet) -> dict[str, NDArray[Any]]:
     if images.labels is None:
         raise DataError(f"A store keeps labelled images, but the {split} split has no labels.")
     return {f"{split}_images": images.images.numpy(), f"{split}_labels": images.labels.numpy()}
 
 
-def _sha256(array: np.ndarray[Any, Any]) -> str:
+def _sha256(array: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -109,9 +110,7 @@ def _render_block(
     return pixels.permute(0, 2, 3, 1).contiguous(), torch.from_numpy(labels)
 
 
-def _number_masks(
-    rng: np.random.Generator, labels: np.ndarray[Any, Any], side: int
-) -> Float[Tensor, "b 1 {side} {side}"]:
+def _number_masks(rng: np.random.Generator, labels: NDArray[Any], side: int) -> Float[Tensor, "b 1 {side} {side}"]:
     """Where the ink is, in 0..1: the digit near the center, and neighbors of the same font cut off by the frame."""
     glyphs, widths = _glyphs()
     font = rng.integers(len(_FONTS), size=_BLOCK)
@@ -188,7 +187,7 @@ def _uniform(rng: np.random.Generator, low: float, high: float) -> Float[Tensor,
 
 
 @cache
-def _glyphs() -> tuple[Float[Tensor, "fonts 10 1 cell cell"], np.ndarray[Any, Any]]:
+def _glyphs() -> tuple[Float[Tensor, "fonts 10 1 cell cell"], NDArray[Any]]:
     """Masks in 0..1 of every digit in every font, all of one height, and their widths in pixels."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     masks = np.zeros((len(_FONTS), 10, 1, _CELL, _CELL), dtype=np.float32)
