@@ -28,6 +28,12 @@ def check_labelled(z: Tensor, labels: Tensor, *, name: str) -> None:
     check_paired(labels, len(z), name=f"Labels of {name}")
 
 
+def check_widths(a: Tensor, b: Tensor, *, names: str) -> None:
+    """Raise DataError unless both matrices have equally many columns."""
+    if a.shape[1] != b.shape[1]:
+        raise DataError(f"{names} must be equally wide, but have {a.shape[1]} and {b.shape[1]} columns.")
+
+
 def check_paired(labels: Tensor, num_items: int, *, name: str) -> None:
     """Raise DataError unless `labels` is int64 of shape (num_items,) without negative entries, num_items above zero."""
     if labels.dtype != torch.int64:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from domainmetric.errors import DataError
 from domainmetric.geometry import normalize, squared_chord
-from domainmetric.metrics.checks import check_labelled, check_paired, check_range, check_rows
+from domainmetric.metrics.checks import check_labelled, check_paired, check_range, check_rows, check_widths
 from domainmetric.metrics.comparing import squared_chord_chunks
 
 
@@ -47,6 +47,7 @@ def prototype_accuracy(z: Float[Tensor, "n d"], labels: Int64[Tensor, " n"], pro
     """
     check_labelled(z, labels, name="Embeddings")
     check_rows(prototypes, name="Prototypes")
+    check_widths(z, prototypes, names="Embeddings and prototypes")
     check_range(labels, len(prototypes), name="Labels")
     absent = (prototypes == 0).all(1)
     if bool(absent.all()):
@@ -71,6 +72,7 @@ def knn_accuracy(
     """
     check_labelled(query_z, query_labels, name="Query embeddings")
     check_labelled(gallery_z, gallery_labels, name="Gallery embeddings")
+    check_widths(query_z, gallery_z, names="Query and gallery embeddings")
     if not 1 <= k <= len(gallery_z):
         raise DataError(f"k must lie in 1..{len(gallery_z)}, the size of the gallery, but is {k}.")
     num_classes = int(gallery_labels.max()) + 1

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from domainmetric.metrics.checks import check_rows
+from domainmetric.metrics.checks import check_rows, check_widths
 from domainmetric.statistics import mmd2
 
 MAX_ITEMS = 2_000
@@ -53,6 +53,7 @@ def _samples(z_s: Tensor, z_t: Tensor, *, seed: int, at_least: int) -> tuple[Ten
     """At most MAX_ITEMS rows of each, shuffled by `seed` alike, so that equal sets give equal samples."""
     check_rows(z_s, name="Source embeddings", at_least=at_least)
     check_rows(z_t, name="Target embeddings", at_least=at_least)
+    check_widths(z_s, z_t, names="Source and target embeddings")
     picked = []
     for z in (z_s, z_t):
         rows = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed))[:MAX_ITEMS]

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from domainmetric.errors import DataError
-from domainmetric.metrics.checks import check_labelled
+from domainmetric.metrics.checks import check_labelled, check_widths
 from domainmetric.metrics.comparing import squared_chord_chunks
 
 
@@ -46,6 +46,7 @@ def retrieval(
     """
     check_labelled(query_z, query_labels, name="Query embeddings")
     check_labelled(gallery_z, gallery_labels, name="Gallery embeddings")
+    check_widths(query_z, gallery_z, names="Query and gallery embeddings")
     if exclude_self and not (query_z.shape == gallery_z.shape and torch.equal(query_labels, gallery_labels)):
         raise DataError("With exclude_self the queries must be the gallery itself, but their shapes or labels differ.")
     if not recall_at or min(recall_at) < 1:

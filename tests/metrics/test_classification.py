@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from sklearn.metrics import confusion_matrix
@@ -80,11 +82,11 @@ def test_knn_equals_loops(k: int, chunk: int) -> None:
     assert knn_accuracy(*query, *gallery, k=k, chunk=chunk) == pytest.approx(knn_by_loops(*query, *gallery, k=k))
 
 
-def test_knn_gives_equal_votes_to_the_nearest_class() -> None:
-    """Two neighbors of class 1 and two of class 0 with the same sum of cosines; the nearest is of class 1."""
-    angles = torch.acos(torch.tensor([0.9, 0.8, 0.8, 0.7]))
-    gallery = torch.stack([angles.cos(), angles.sin()], 1)
-    query = torch.tensor([[1.0, 0.0]])
+@pytest.mark.parametrize("turn", range(12))
+def test_knn_gives_equal_votes_to_the_nearest_class(turn: int) -> None:
+    """Two neighbors of each class with equal sums of cosines, however they round: the class of the nearest wins."""
+    angles = torch.acos(torch.tensor([0.9, 0.8, 0.8, 0.7])) + turn
+    gallery, query = torch.stack([angles.cos(), angles.sin()], 1), torch.tensor([[math.cos(turn), math.sin(turn)]])
     for labels in ([1, 0, 0, 1], [0, 1, 1, 0]):
         assert knn_accuracy(query, torch.tensor(labels[:1]), gallery, torch.tensor(labels), k=4) == 1.0
 

@@ -57,6 +57,13 @@ def test_proxy_a_distance_separates_what_differs_near_collapse() -> None:
     assert proxy_a_distance(x + 1, y + 1, seed=0) == 2.0
 
 
+def test_proxy_a_distance_sees_a_small_column_among_large_ones() -> None:
+    """Columns are standardized: one of a thousandth of the others' size is enough to tell the domains apart."""
+    x, y = sample(100, seed=14), sample(100, seed=15)
+    x[:, 0], y[:, 0] = -1e-3, 1e-3
+    assert proxy_a_distance(x, y, seed=0) == 2.0
+
+
 def test_same_seed_same_value_and_no_global_state() -> None:
     x, y = sample(200, seed=12), sample(200, seed=13, shift=0.7)
     state = torch.get_rng_state()

@@ -157,11 +157,18 @@ def test_bad_input_is_refused() -> None:
         retrieval(z.index_fill(0, torch.tensor([1]), torch.nan), labels, z, labels)
     with pytest.raises(DataError, match="at least 1 row"):
         retrieval(z[:0], labels[:0], z, labels)
+    with pytest.raises(DataError, match="from 0 on"):
+        retrieval(z, labels - 1, z, labels)
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_bad_shapes_and_types_are_refused() -> None:
+    z, labels = torch.eye(3), torch.zeros(3, dtype=torch.int64)
     with pytest.raises(DataError, match="must have the shape"):
         retrieval(z, labels[:2], z, labels)
     with pytest.raises(DataError, match="must be int64"):
         retrieval(z, labels.int(), z, labels)
-    with pytest.raises(DataError, match="from 0 on"):
-        retrieval(z, labels - 1, z, labels)
     with pytest.raises(DataError, match="one row for each item"):
         retrieval(z[0], labels, z, labels)
+    with pytest.raises(DataError, match="equally wide"):
+        retrieval(z[:, :2], labels, z, labels)

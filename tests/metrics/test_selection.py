@@ -146,13 +146,18 @@ def test_order_of_the_items_does_not_matter(member: type[SelectionScore]) -> Non
     assert member().score(shuffled) == pytest.approx(member().score(given), abs=1e-5)
 
 
-def test_bad_evidence_and_settings_are_refused() -> None:
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_mismatched_evidence_is_refused() -> None:
     given = evidence()
     with pytest.raises(DataError, match="target item needs one embedding"):
         replace(given, target_z=given.target_z[:-1])
-    with pytest.raises(DataError, match="diverged"):
-        replace(given, target_logits=given.target_logits * torch.nan)
     with pytest.raises(DataError, match="Source logits"):
         replace(given, source_labels=given.source_labels[:-1])
+
+
+def test_bad_evidence_and_settings_are_refused() -> None:
+    given = evidence()
+    with pytest.raises(DataError, match="diverged"):
+        replace(given, target_logits=given.target_logits * torch.nan)
     with pytest.raises(DataError, match="temperature > 0"):
-        SoftNeighborhoodDensity(temperature=0)
+        SoftNeighborhoodDensity(temperature=0.0)
