@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from domainmetric.errors import DataError
+from domainmetric.errors import ConfigError, DataError
 from domainmetric.metrics.checks import check_labelled, check_rows
 from domainmetric.metrics.classification import accuracy
 from domainmetric.metrics.domain_gap import mmd
@@ -100,7 +100,7 @@ class SoftNeighborhoodDensity(SelectionScore):
 
     def __post_init__(self) -> None:
         if self.temperature <= 0 or self.max_items < 2:
-            raise DataError(
+            raise ConfigError(
                 f"Expected temperature > 0 and max_items >= 2, but they are {self.temperature} and {self.max_items}."
             )
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from domainmetric.errors import DataError
+from domainmetric.errors import ConfigError, DataError
 from domainmetric.metrics import selection
 from domainmetric.metrics.selection import (
     BatchNuclearNorm,
@@ -159,5 +159,5 @@ def test_bad_evidence_and_settings_are_refused() -> None:
     given = evidence()
     with pytest.raises(DataError, match="diverged"):
         replace(given, target_logits=given.target_logits * torch.nan)
-    with pytest.raises(DataError, match="temperature > 0"):
+    with pytest.raises(ConfigError, match="temperature > 0"):
         SoftNeighborhoodDensity(temperature=0.0)
