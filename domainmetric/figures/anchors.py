@@ -44,7 +44,7 @@ def anchor_sheet(
     rows = max(1, math.ceil(r / blocks))
     block_width = STEP_X * (a + 1) + 2 * GAP
     width, height = block_width * blocks - GAP, STEP_Y * rows
-    figure = new_figure(max(0.72 * width, 5.0), 0.72 * height + 0.75, title=_title(target_labels, anchor_labels, keep))
+    figure = new_figure(max(0.72 * width, 5.4), 0.72 * height + 0.75, title=_title(target_labels, anchor_labels, keep))
     figure.supxlabel(_explanation(target_labels, similarity), fontsize=SMALL_SIZE, color=QUIET)
     axes = blank(figure.subplots())
     if r == 0:

@@ -1,7 +1,7 @@
 """How a run went: small multiples over its steps, from the history that the log holds.
 
-A metric's name says where it is drawn: what stands before the slash is the panel (see `PANELS`), what follows is the
-line. Each `loss/...` has axes of its own, since losses have no common scale.
+A metric's name says where it is drawn: the beginning of the name chooses the panel (see `PANELS`), and what follows
+names the line. Whatever was measured with target labels has "oracle" in its name and is drawn apart.
 """
 
 from __future__ import annotations
@@ -19,55 +19,59 @@ from domainmetric.figures.style import INK, QUIET, SMALL_SIZE, TEXT_SIZE, color,
 
 History = Mapping[str, tuple[Sequence[int], Sequence[float]]]
 COLUMNS = 3
-FROM_ZERO = ("factor", "share of the summed norm")
 SMOOTHING = 24  # a running mean looks this fraction of the curve to each side
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))  # so that equal curves stay visible
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One small picture: the metrics whose names begin with `prefix`."""
+    """One small picture of all metrics whose names begin with `prefix`, or one for each of them."""
 
     prefix: str
     title: str
+    """What is seen; with `apart`, the rest of the metric's name is added."""
     unit: str
+    apart: bool = False
+    """Whether each metric has axes of its own, as values without a common scale need."""
+    from_zero: bool = False
+    """Whether the axis begins at zero, as shares should."""
 
 
 PANELS = (
-    Panel(prefix="weight", title="Weight of each term", unit="factor"),
-    Panel(prefix="gradient", title="Share of the gradient at the target embeddings", unit="share of the summed norm"),
-    Panel(prefix="lr", title="Learning rate", unit="per step"),
-    Panel(prefix="score", title="Label-free scores", unit="score"),
-    Panel(prefix="validation", title="Source validation", unit="fraction right"),
-    Panel(prefix="oracle", title="ORACLE: measured with target labels", unit="fraction right"),
+    Panel(prefix="loss/", title="Loss: ", unit="weighted loss", apart=True),
+    Panel(prefix="weight/", title="Weight of each term", unit="factor", from_zero=True),
+    Panel(
+        prefix="gradient/target/", title="Gradient share at target embeddings", unit="share of norms", from_zero=True
+    ),
+    Panel(
+        prefix="gradient/source/", title="Gradient share at source embeddings", unit="share of norms", from_zero=True
+    ),
+    Panel(prefix="learning_rate", title="Learning rate", unit="per step"),
+    Panel(prefix="score/", title="Label-free score: ", unit="score", apart=True),
+    Panel(prefix="collapse/", title="Collapse: ", unit="value", apart=True),
 )
+ORACLE = Panel(prefix="", title="ORACLE: measured with target labels", unit="value")
 
 
 def loss_curves(history: History, *, phases: Mapping[str, int] | None = None, title: str = "Training") -> Figure:
-    """One small picture per loss, then one for each of `PANELS` that the history has something for.
+    """The small pictures of `PANELS` that the history has something for, the total loss first and the oracle last.
 
     `history` maps a name to its steps and values (as `tracking.history` gives it); NaN and infinite values are gaps.
     `phases` maps the name of a phase to its first step, and is drawn as upright lines. Metrics of other names are left
     out.
     """
-    losses = sorted(
-        (name for name in history if _family(name) == "loss"), key=lambda name: (name != "loss/total", name)
-    )
-    pictures = [(f"Loss: {name.partition('/')[2]}", "loss", [name]) for name in losses]
-    for panel in PANELS:
-        names = sorted(name for name in history if _family(name) == panel.prefix)
-        if names:
-            pictures.append((panel.title, panel.unit, names))
+    pictures = _pictures(history)
     columns = min(COLUMNS, max(len(pictures), 1))
     rows = max(1, math.ceil(len(pictures) / columns))
     figure = new_figure(0.6 + 3.7 * columns, 0.5 + 2.4 * rows, title=title)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
-    for axes, (heading, unit, names) in zip(grid, pictures, strict=False):
-        tidy(axes, title=heading, x="step", y=unit)
+    for axes, (panel, names) in zip(grid, pictures, strict=False):
+        rest = names[0].removeprefix(panel.prefix) if panel.apart else ""
+        tidy(axes, title=panel.title + rest, x="step", y=panel.unit)
         axes.tick_params(labelbottom=True)
-        _lines(axes, history, names)
+        _lines(axes, history, panel, names)
         _mark(axes, phases or {})
-        if unit in FROM_ZERO:
+        if panel.from_zero:
             axes.set_ylim(0.0, 1.05 * max(axes.dataLim.ymax, 1e-9))
     for axes in grid[len(pictures) :]:
         axes.set_axis_off()
@@ -76,17 +80,24 @@ def loss_curves(history: History, *, phases: Mapping[str, int] | None = None, ti
     return figure
 
 
-def _family(name: str) -> str:
-    return name.partition("/")[0]
+def _pictures(history: History) -> list[tuple[Panel, list[str]]]:
+    """Each picture with the names of its metrics."""
+    pictures: list[tuple[Panel, list[str]]] = []
+    oracle = sorted(name for name in history if "oracle" in name)
+    for panel in PANELS:
+        names = sorted(name for name in history if name.startswith(panel.prefix) and name not in oracle)
+        names.sort(key=lambda name: name != "loss/total")
+        pictures += [(panel, [name]) for name in names] if panel.apart else [(panel, names)]
+    return [(panel, names) for panel, names in [*pictures, (ORACLE, oracle)] if names]
 
 
-def _lines(axes: Axes, history: History, names: Sequence[str]) -> None:
+def _lines(axes: Axes, history: History, panel: Panel, names: Sequence[str]) -> None:
     """Each metric as measured, pale, with a running mean over it where it is long enough to need one."""
     for index, name in enumerate(names):
         steps, values = history[name]
         measured = np.where(np.isfinite(np.asarray(values, dtype=float)), values, np.nan)
         smooth = name.startswith("loss/") and len(measured) > 30
-        label = name.partition("/")[2] or name
+        label = name.removeprefix(panel.prefix) or name
         marker = "o" if len(measured) < 15 else ""
         style: dict[str, Any] = {"color": color(index), "marker": marker, "markersize": 3}
         style["linestyle"] = DASHES[index % len(DASHES)]

@@ -25,7 +25,7 @@ def image_grid(
     columns = max(1, min(columns, len(images)))
     rows = max(1, math.ceil(len(images) / columns))
     step = 1.3 if captions is not None else 1.08
-    figure = new_figure(max(0.8 * columns, 4.0), 0.8 * rows * step + 0.45, title=title)
+    figure = new_figure(max(0.8 * columns, 4.0), 0.74 * rows * step + 0.4, title=title)
     axes = blank(figure.subplots())
     if not len(images):
         note(axes, "no images")

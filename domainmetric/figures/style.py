@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from textwrap import wrap
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -43,6 +44,8 @@ def new_figure(width: float, height: float, *, title: str = "") -> Figure:
     """An empty figure of the given size in inches, whose parts are laid out without overlap."""
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER, layout="constrained")
     if title:
+        lines = [wrap(line, int(10.2 * width)) for line in title.splitlines()]
+        title = "\n".join(part for line in lines for part in line)
         figure.suptitle(title, fontsize=TITLE_SIZE, color=INK, fontweight="bold")
     return figure
 

@@ -84,12 +84,14 @@ class Log:
     def cut_back(self, step: int) -> None:
         """Forget every metrics record above `step`, and that the run ended; used before a run is resumed.
 
-        The file is replaced in one move, so a crash leaves the old log or the new one. Call it before a reader follows
-        the log, since a reader would go on reading the file that was replaced.
+        The file is replaced in one move, so a crash leaves the old log or the new one; with nothing to forget it stays.
         """
         fresh = path_beside(self.path)
+        lines = _whole_lines(self.path)
+        kept = [line for line in lines if not _is_after(_decode(self.path, line), step)]
+        if len(kept) == len(lines):
+            return
         self._file.close()
-        kept = [line for line in _whole_lines(self.path) if not _is_after(_decode(self.path, line), step)]
         try:
             with fresh.open("wb") as file:
                 file.writelines(line + b"\n" for line in kept)

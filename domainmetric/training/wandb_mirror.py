@@ -68,6 +68,7 @@ class Mirror:
 def start_mirror(run: Path, tracking: Tracking) -> Mirror:
     """Start forwarding the log in the folder `run` to W&B, as `tracking` says; never raises because of W&B.
 
+    The folder exists; its log may be opened, and cut back, before or after.
     Environment: WANDB_MODE=disabled starts nothing, WANDB_MODE=offline keeps the view on this disk.
     """
     if tracking.wandb == "off" or os.environ.get("WANDB_MODE") == "disabled":
@@ -94,21 +95,33 @@ def start_mirror(run: Path, tracking: Tracking) -> Mirror:
 
 
 def follow(path: Path, going_on: Callable[[], bool], pause_s: float = 0.5) -> Iterator[dict[str, Any]]:
-    """The records of a log as they are written, until an `end` that nothing follows, or `going_on()` turns false."""
-    pending = b""
-    with path.open("rb") as file:
-        while True:
-            more = going_on()  # asked before reading: what was written before the writer went is still read
-            chunk = file.read()
-            *lines, pending = (pending + chunk).split(b"\n")
-            kind = ""
-            for record in map(decode_line, filter(None, lines)):
-                kind = record["kind"]
+    """The records of a log as they are written, until an `end` that nothing follows, or `going_on()` turns false.
+
+    The log may come into being later, and may be replaced by a shorter one (`Log.cut_back`): no record comes twice.
+    """
+    seen: set[bytes] = set()
+    before: set[bytes] = set()  # what was seen in files that were replaced
+    inode, position = 0, 0
+    while True:
+        more = going_on()  # asked before reading: what was written before the writer went is still read
+        content, kind = b"", ""
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            if os.fstat(file.fileno()).st_ino != inode:
+                inode, position, before = os.fstat(file.fileno()).st_ino, 0, set(seen)
+            file.seek(position)
+            content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        position += len(whole)
+        for line in filter(None, whole.split(b"\n")):
+            record = decode_line(line)
+            kind = record["kind"]
+            seen.add(line)
+            if line not in before:
                 yield record
-            if kind == "end" or not more:
-                return
-            if not chunk:
-                time.sleep(pause_s)
+        if kind == "end" or not more:
+            return
+        if not whole:
+            time.sleep(pause_s)
 
 
 def forward(record: Mapping[str, Any], view: wandb.Run, run: Path, step: int) -> None:
@@ -137,7 +150,7 @@ def main() -> None:
     arguments = parser.parse_args()
     run: Path = arguments.run.resolve()
     tracking = Tracking(**json.loads(arguments.tracking))
-    if not (run / LOG_NAME).is_file():
+    if arguments.parent is None and not (run / LOG_NAME).is_file():
         parser.error(f"{run} is not a run folder: it holds no {LOG_NAME}.")
     os.nice(10)  # training comes first
     scratch = run / "wandb" / "tmp"

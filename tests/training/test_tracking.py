@@ -127,6 +127,27 @@ def test_follow_reads_on_until_the_end(tmp_path: Path) -> None:
     assert [record["kind"] for record in records] == ["end"]
 
 
+def test_follow_waits_for_a_log_and_keeps_to_one_that_is_cut_back(tmp_path: Path) -> None:
+    def write_at_once() -> bool:
+        return next(steps)
+
+    def events() -> Iterator[bool]:
+        yield True  # no log yet
+        log = Log(tmp_path)
+        for step in (10, 20, 30):
+            log.metrics(step, {"loss": 1.0})
+        yield True
+        log.cut_back(20)
+        log.metrics(21, {"loss": 2.0})
+        yield True
+        log.close()
+        yield True
+
+    steps = events()
+    records = list(follow(tmp_path / LOG_NAME, write_at_once, pause_s=0.001))
+    assert [record.get("step") for record in records] == [10, 20, 30, 21, None]
+
+
 def test_follow_goes_past_the_end_of_an_earlier_session(tmp_path: Path) -> None:
     Log(tmp_path).close()
     log = Log(tmp_path)
