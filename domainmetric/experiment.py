@@ -24,6 +24,7 @@ from domainmetric.models.network import Model
 from domainmetric.schedules import OneCycle, Schedule
 from domainmetric.step import Need
 from domainmetric.terms import Term
+from domainmetric.tracking import Tracking
 
 Trainable = Literal["source_branch", "target_branch", "head", "classifier"]
 
@@ -211,18 +212,6 @@ class Runtime:
             raise ConfigError(f"Runtime.threads must be at least 1, but is {self.threads}.")
         if self.checkpoint_every < 1:
             raise ConfigError(f"Runtime.checkpoint_every must be at least 1, but is {self.checkpoint_every}.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tracking:
-    """Who is told about a run beside its own log."""
-
-    wandb: Literal["auto", "online", "offline", "off"] = "auto"
-    """Weights & Biases: `auto` is online when someone is logged in, and offline otherwise."""
-    project: str = "domainmetric"
-    """W&B project."""
-    tags: tuple[str, ...] = ()
-    """W&B tags."""
 
 
 @dataclass(frozen=True, kw_only=True)

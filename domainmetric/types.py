@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
@@ -96,15 +97,17 @@ class LabelledTargetBatch:
     labels: Int64[Tensor, " l"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Encoded:
-    """What the network says of a batch: features (before the head), unit embeddings z, and class logits."""
+class Encoded(NamedTuple):
+    """What the network says of a batch: features (before the head), unit embeddings z, and class logits.
+
+    A named tuple, since Fabric walks through what a network returns and refuses frozen dataclasses.
+    """
 
     features: Float[Tensor, "r f"]
     z: Float[Tensor, "r d"]
     logits: Float[Tensor, "r k"]
 
-    def split(self, sizes: Sequence[int]) -> tuple[Encoded, ...]:
+    def cut(self, sizes: Sequence[int]) -> tuple[Encoded, ...]:
         """The batch cut into consecutive parts of the given sizes."""
         parts = zip(self.features.split(sizes), self.z.split(sizes), self.logits.split(sizes), strict=True)
         return tuple(Encoded(features=f, z=z, logits=logits) for f, z, logits in parts)

@@ -49,6 +49,7 @@ class Look:
     @staticmethod
     def choose(experiment: Experiment, data: RunData) -> Look:
         """A seeded subset of the held-out source images and of the target training images."""
+
         def rows(count: int, name: str) -> Int64[Tensor, " r"]:
             order = torch.randperm(count, generator=generator("cpu", experiment.seed, "look", name))
             return order[: experiment.evaluation.num_images].to(data.source_train.images.device)
@@ -63,19 +64,22 @@ class Look:
             target_labels_oracle=None if oracle is None else oracle[target],
         )
 
-    def scores(self, network: Network) -> dict[str, float]:
-        """Label-free scores under `score/`, collapse measures, and oracle accuracy where there are labels."""
+    def evidence(self, network: Network) -> Evidence:
+        """What the network makes of these images, without a target label."""
         source, target = encode(network, "source", self.source_images), encode(network, "target", self.target_images)
-        evidence = Evidence(
+        return Evidence(
             target_z=target.z,
             target_logits=target.logits,
             source_z=source.z,
             source_logits=source.logits,
             source_labels=self.source_labels,
         )
+
+    def scores(self, evidence: Evidence) -> dict[str, float]:
+        """Label-free scores under `score/`, collapse measures, and oracle accuracy where there are labels."""
         values = {f"score/{name}": value for name, value in all_scores(evidence).items()}
-        values["collapse/target_mean_cosine"] = float(mean_cosine(target.z))
-        values["collapse/target_effective_rank"] = float(effective_rank(target.z))
+        values["collapse/target_mean_cosine"] = float(mean_cosine(evidence.target_z))
+        values["collapse/target_effective_rank"] = float(effective_rank(evidence.target_z))
         if self.target_labels_oracle is not None:
-            values["eval/target/accuracy_oracle"] = float(accuracy(target.logits, self.target_labels_oracle))
+            values["eval/target/accuracy_oracle"] = float(accuracy(evidence.target_logits, self.target_labels_oracle))
         return values

@@ -49,7 +49,7 @@ class Objective(nn.Module):
         together = source.images if matched_images is None else torch.cat([source.images, matched_images])
         encoded = network("source", together)
         sizes = [len(source.rows)] + ([] if matched is None else [len(matched)])
-        encoded_source, *encoded_matched = encoded.split(sizes)
+        encoded_source, *encoded_matched = encoded.cut(sizes)
 
         labelled = batches.labelled_target(step) if "labelled_target" in self.needs else None
         pairs = None

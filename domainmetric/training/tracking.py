@@ -14,26 +14,13 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from domainmetric.errors import DataError, RunFolderError
 
 LOG_NAME = "log.jsonl"
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tracking:
-    """Where a run is shown, besides its own folder. The run folder always has everything."""
-
-    wandb: Literal["auto", "online", "offline", "off"] = "auto"
-    """Weights & Biases: "auto" is online when someone is logged in and offline otherwise; WANDB_MODE may lower it."""
-    project: str = "domainmetric"
-    """The W&B project that the run belongs to."""
-    tags: tuple[str, ...] = ()
-    """W&B tags of the run."""
 
 
 class Log:

@@ -25,7 +25,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from domainmetric.training.tracking import LOG_NAME, Log, Tracking, decode_line
+from domainmetric.tracking import Tracking
+from domainmetric.training.tracking import LOG_NAME, Log, decode_line
 
 if TYPE_CHECKING:
     import wandb

@@ -19,7 +19,8 @@ import pytest
 from PIL import Image
 
 from domainmetric.errors import DataError, RunFolderError
-from domainmetric.training.tracking import LOG_NAME, Log, Tracking, history, read_log
+from domainmetric.tracking import Tracking
+from domainmetric.training.tracking import LOG_NAME, Log, history, read_log
 from domainmetric.training.wandb_mirror import Mirror, follow, start_mirror
 
 needs_proc = pytest.mark.skipif(

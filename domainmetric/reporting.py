@@ -1,0 +1,143 @@
+"""What a finished run writes down: the report as one JSON object, and the figures."""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+
+from domainmetric.experiment import BestScore
+from domainmetric.figures.anchors import anchor_sheet
+from domainmetric.figures.confusion import confusion_matrix
+from domainmetric.figures.curves import loss_curves
+from domainmetric.figures.embedding import embedding_map
+from domainmetric.figures.style import save
+from domainmetric.training.final import Final, anchors_report, labels_of
+from domainmetric.training.phases import Record, Session, first_step
+from domainmetric.training.runtime import peak_memory_mb
+from domainmetric.training.tracking import history
+from domainmetric.types import Matches
+
+ORACLE = "eval/target/accuracy_oracle"
+SHEET_ROWS = 24
+
+Matched = tuple[torch.Tensor, Matches] | None
+
+
+def summarize(
+    session: Session, record: Record, final: Final, matched: Matched, machine: dict[str, Any]
+) -> dict[str, Any]:
+    """The report: what `domainmetric show --json` prints."""
+    experiment = session.experiment
+    report: dict[str, Any] = {
+        "recipe": experiment.name,
+        "seed": experiment.seed,
+        "device": machine["device"],
+        "seconds": sum(record.seconds.values()),
+        **final.classification(),
+        "retrieval": final.retrieval(),
+        "selection": selection(session, record),
+        "anchors": {} if matched is None else anchors_report(*matched, session.data),
+        **final.gap(),
+        "gradient_share": gradient_share(session),
+        "confusion": final.confusion(),
+        "phases": {
+            name: {"steps": phase.steps, "seconds": record.seconds[name], "reused": name in record.reused}
+            for name, phase in experiment.phases.items()
+        },
+        "peak_memory_mb": peak_memory_mb(session.fabric.device),
+    }
+    return report
+
+
+def selection(session: Session, record: Record) -> dict[str, Any]:
+    """Which checkpoint is reported and why; what each score would have chosen; and what choosing so cost (oracle)."""
+    rule = session.experiment.selection
+    values = history(session.folder)
+    begin = first_step(session.experiment, len(session.experiment.phases) - 1)
+    assert record.selected_step is not None
+    chosen = begin + record.selected_step
+    result: dict[str, Any] = {
+        "rule": type(rule).__name__ + (f"({type(rule.score).__name__})" if isinstance(rule, BestScore) else ""),
+        "step": chosen,
+        "scores": {n.removeprefix("score/"): at(values[n], chosen) for n in values if n.startswith("score/")},
+    }
+    if ORACLE not in values:
+        return result
+    curve = {step: value for step, value in zip(*values[ORACLE], strict=True) if step > begin}
+    result["accuracy_oracle"] = curve[chosen]
+    result["gap_oracle"] = max(curve.values()) - curve[chosen]
+    result["would_choose"] = {}
+    for name in (n for n in values if n.startswith("score/")):
+        scores = {step: value for step, value in zip(*values[name], strict=True) if step > begin}
+        step = max(scores, key=scores.__getitem__)
+        result["would_choose"][name.removeprefix("score/")] = {
+            "step": step, "accuracy_oracle": curve[step], "gap_oracle": max(curve.values()) - curve[step]
+        }
+    return result
+
+
+def at(series: tuple[list[int], list[float]], step: int) -> float:
+    """The last value written for a step."""
+    return dict(zip(*series, strict=True))[step]
+
+
+def gradient_share(session: Session) -> dict[str, dict[str, float]]:
+    """Each term's share of the summed gradient norms at the embeddings, averaged over the last phase."""
+    begin = first_step(session.experiment, len(session.experiment.phases) - 1)
+    shares: dict[str, dict[str, float]] = {}
+    for name, (steps, values) in history(session.folder).items():
+        if name.startswith("gradient/"):
+            _, where, term = name.split("/")
+            inside = [value for step, value in zip(steps, values, strict=True) if step >= begin]
+            if inside:
+                shares.setdefault(where, {})[term] = fmean(inside)
+    return shares
+
+
+def draw(session: Session, final: Final, matched: Matched) -> None:
+    """Every figure of a run, into its folder `figures/` and its log."""
+    experiment, data = session.experiment, session.data
+    classes, folder = data.source_train.classes, session.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    accuracy = float((final.target_test.logits.argmax(1) == labels_of(data.target_test)).float().mean())
+    title = f"{experiment.name}, seed {experiment.seed}: {accuracy:.1%} of {len(data.target_test):,} target test images right"
+    phases = {name: first_step(experiment, index) for index, name in enumerate(experiment.phases)}
+    figures = {
+        "embedding_map": embedding_map(
+            final.source_test.z.float().cpu().numpy(),
+            labels_of(data.source_test).cpu().numpy(),
+            final.target_test.z.float().cpu().numpy(),
+            labels_of(data.target_test).cpu().numpy(),
+            classes,
+            seed=experiment.seed,
+            target_colors="true class (oracle)",
+        ),
+        "confusion_matrix": confusion_matrix(np.array(final.confusion()), classes, title),
+        "loss_curves": loss_curves(history(session.folder), phases=phases, title=f"{experiment.name}, seed {experiment.seed}"),
+    }
+    if matched is not None:
+        figures["anchors"] = draw_anchors(session, *matched)
+    for name, figure in figures.items():
+        session.log.figure(name, save(figure, folder / f"{name}.png"))
+    session.log.confusion("confusion", final.confusion(), classes)
+    session.log.table("embeddings", session.folder / "embeddings.npz")
+
+
+def draw_anchors(session: Session, rows: torch.Tensor, matches: Matches) -> Any:
+    """A sheet of evenly spaced target training images with the source images that stand for them."""
+    data = session.data
+    chosen = torch.linspace(0, len(rows) - 1, min(SHEET_ROWS, len(rows))).long().to(rows.device)
+    anchors = matches.source_index[chosen]
+    oracle = data.target_train_labels_oracle
+    return anchor_sheet(
+        data.target_train.images[rows[chosen]].cpu().numpy(),
+        None if oracle is None else oracle[rows[chosen]].cpu().numpy(),
+        data.source_train.images[anchors].cpu().numpy(),
+        labels_of(data.source_train)[anchors].cpu().numpy(),
+        matches.confidence[chosen].float().cpu().numpy(),
+        matches.keep[chosen].cpu().numpy(),
+        classes=data.source_train.classes,
+    )

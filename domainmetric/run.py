@@ -1,0 +1,146 @@
+"""From an experiment to a report: everything that is wired, in one place."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from domainmetric.errors import RunFolderError
+from domainmetric.experiment import Experiment
+from domainmetric.models.network import DomainName
+from domainmetric.randomness import isolated
+from domainmetric.reporting import draw, summarize
+from domainmetric.serialize import from_json, known_classes, to_json
+from domainmetric.training import folder as run_folder
+from domainmetric.training import runtime
+from domainmetric.training.batches import load
+from domainmetric.training.checkpoint import read_json, read_tensors, write_json
+from domainmetric.training.evaluation import Look
+from domainmetric.training.final import Final, final_matches, save_embeddings
+from domainmetric.training.phases import (
+    CHECKPOINT,
+    MODEL,
+    Record,
+    Session,
+    first_step,
+    network_tensors,
+    run_phase,
+    save,
+)
+from domainmetric.training.progress import Progress
+from domainmetric.training.state import PhaseState, group
+from domainmetric.training.stop import StopFlag
+from domainmetric.training.tracking import Log
+from domainmetric.training.wandb_mirror import start_mirror
+
+Report = dict[str, Any]
+
+
+def data_root(experiment: Experiment) -> Path:
+    """Where the prepared data lies: the experiment's field, then $DOMAINMETRIC_DATA, then data/."""
+    return experiment.data_root or Path(os.environ.get("DOMAINMETRIC_DATA") or "data")
+
+
+def run(experiment: Experiment) -> Path:
+    """Do an experiment from its start. Returns the run folder, which holds everything.
+
+    Raises DataNotPrepared, naming the command that prepares it, and Interrupted when asked to stop.
+    """
+    root = data_root(experiment)
+    hashes = {side: getattr(experiment.data, side).hashes(root) for side in ("source", "target")}
+    folder = run_folder.create(experiment)
+    write_json(folder / run_folder.EXPERIMENT, {"experiment": to_json(experiment), "data": hashes})
+    return carry_out(folder, experiment)
+
+
+def resume(folder: Path, classes: dict[str, type] | None = None) -> Path:
+    """Continue an interrupted run where its last checkpoint left it; a finished run is left as it is.
+
+    `classes` are those of a user's file, where the run used one (`serialize.user_classes`).
+    """
+    experiment = read_experiment(folder, classes)
+    if (folder / run_folder.REPORT).is_file():
+        return folder
+    return carry_out(folder, experiment)
+
+
+def read_experiment(folder: Path, classes: dict[str, type] | None = None) -> Experiment:
+    """The experiment that a run folder records."""
+    record = read_json(run_folder.check(folder) / run_folder.EXPERIMENT)
+    experiment = from_json(record.get("experiment"), known_classes() | (classes or {}))
+    if not isinstance(experiment, Experiment):
+        raise RunFolderError(f"{folder / run_folder.EXPERIMENT} does not record an experiment.")
+    return experiment
+
+
+def carry_out(folder: Path, experiment: Experiment) -> Path:
+    """Train what is left to train, evaluate, and write the report."""
+    fabric = runtime.fabric(experiment.runtime)
+    written = read_json(folder / run_folder.EXPERIMENT)
+    with (
+        run_folder.lock(folder),
+        runtime.threads(experiment.runtime),
+        closing(start_mirror(folder, experiment.tracking)),
+        closing(Log(folder)) as log,  # closed before the mirror, which then knows that nothing follows
+        StopFlag() as stop,
+    ):
+        machine = runtime.description(fabric.device)
+        write_json(folder / run_folder.EXPERIMENT, {**written, "machine": machine})
+        data = load(experiment, data_root(experiment), fabric.device)
+        with isolated(experiment.seed, "network"):
+            channels: dict[DomainName, int] = {
+                "source": experiment.data.source.channels,
+                "target": experiment.data.target.channels,
+            }
+            network = experiment.model.build(channels, experiment.image_size, len(experiment.data.classes))
+        layout = torch.channels_last if experiment.runtime.memory_format == "channels_last" else torch.contiguous_format
+        network.to(fabric.device, memory_format=layout)  # type: ignore[call-overload]
+        with Progress() as progress:
+            session = Session(
+                folder=folder, experiment=experiment, fabric=fabric, data=data, data_hashes=written["data"],
+                look=Look.choose(experiment, data), network=network, log=log, progress=progress, stop=stop,
+            )
+            record, saved = start(session)
+            state = train_phases(session, record, saved)
+        network.load_state_dict(read_tensors(folder / MODEL)[0])
+        with fabric.autocast():
+            final = Final(experiment, network, data)
+            matches = final_matches(state, data)
+        report = summarize(session, record, final, matches, machine)
+        save_embeddings(final, folder / "embeddings.npz")
+        draw(session, final, matches)
+        log.summary(report)
+        write_json(folder / run_folder.REPORT, report)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    return folder
+
+
+def start(session: Session) -> tuple[Record, dict[str, Tensor] | None]:
+    """Nothing done yet, or what the checkpoint says; the log is cut back to it."""
+    path = session.folder / CHECKPOINT
+    if not path.is_file():
+        session.log.cut_back(-1)
+        return Record(), None
+    saved, facts = read_tensors(path)
+    record = Record(**facts)
+    session.network.load_state_dict(group(saved)["network"])
+    session.log.cut_back(first_step(session.experiment, record.phase) + record.step)
+    return record, saved
+
+
+def train_phases(session: Session, record: Record, saved: dict[str, Tensor] | None) -> PhaseState:
+    """The phases from `record.phase` on. Returns the last one's state."""
+    phases = list(session.experiment.phases.values())
+    while True:
+        state = run_phase(session, record, saved)
+        if record.phase == len(phases) - 1:
+            return state
+        record.phase, record.step, saved = record.phase + 1, 0, None
+        save(session, record, network_tensors(session.network))
+
+

@@ -1,0 +1,125 @@
+"""The report at the end of a run: the only place where the target's test labels are read."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from domainmetric.experiment import Experiment
+from domainmetric.metrics.anchor_quality import anchor_quality, match_precision_oracle
+from domainmetric.metrics.classification import accuracy, confusion, knn_accuracy, prototype_accuracy, prototypes
+from domainmetric.metrics.collapse import effective_rank, mean_cosine
+from domainmetric.metrics.domain_gap import mmd, proxy_a_distance
+from domainmetric.metrics.retrieval import retrieval
+from domainmetric.models.network import Network
+from domainmetric.training.batches import RunData
+from domainmetric.training.evaluation import encode
+from domainmetric.training.state import PhaseState
+from domainmetric.types import Encoded, ImageSet, Matches
+
+MATCHED_ROWS = 5000
+"""Target training rows on which the anchor strategy is judged at the end."""
+
+
+class Final:
+    """A finished network's embeddings of all sets, and every figure that is read off them."""
+
+    def __init__(self, experiment: Experiment, network: Network, data: RunData) -> None:
+        self.experiment, self.data = experiment, data
+        self.source_train = encode(network, "source", data.source_train.images)
+        self.source_validation = encode(network, "source", data.source_validation.images)
+        self.source_test = encode(network, "source", data.source_test.images)
+        self.target_test = encode(network, "target", data.target_test.images)
+
+    def classification(self) -> dict[str, float]:
+        """Accuracies, as fractions. The reported head is the trained cosine classifier; the others are for comparison."""
+        gallery, labels = self.source_train.z, labels_of(self.data.source_train)
+        target_labels = labels_of(self.data.target_test)
+        means = prototypes(gallery, labels, len(self.data.source_train.classes))
+        return {
+            "target_accuracy": accuracy(self.target_test.logits, target_labels),
+            "source_accuracy": accuracy(self.source_validation.logits, labels_of(self.data.source_validation)),
+            "source_test_accuracy": accuracy(self.source_test.logits, labels_of(self.data.source_test)),
+            "target_prototype_accuracy": prototype_accuracy(self.target_test.z, target_labels, means),
+            "target_knn_accuracy": knn_accuracy(self.target_test.z, target_labels, gallery, labels),
+        }
+
+    def retrieval(self) -> dict[str, dict[str, float]]:
+        """Retrieval across the domains and within each; queries are test images, and never their own neighbors."""
+        limit = self.experiment.evaluation.retrieval_queries
+        source, target = labels_of(self.data.source_test), labels_of(self.data.target_test)
+        train = (self.source_train.z, labels_of(self.data.source_train))
+        source_query, target_query = (self.source_test.z[:limit], source[:limit]), (self.target_test.z[:limit], target[:limit])
+        return {
+            "target_to_source": retrieval(*target_query, *train),
+            "source_to_target": retrieval(*source_query, self.target_test.z, target),
+            "within_source": retrieval(*source_query, *train),
+            "within_target": retrieval(*target_query, *target_query, exclude_self=True),
+        }
+
+    def gap(self) -> dict[str, float]:
+        """Distance between the domains' test embeddings, and how far each has collapsed."""
+        z_s, z_t = self.source_test.z, self.target_test.z
+        return {
+            "gap/mmd": mmd(z_s, z_t),
+            "gap/proxy_a_distance": proxy_a_distance(z_s, z_t, seed=self.experiment.seed),
+            "collapse/source_mean_cosine": float(mean_cosine(z_s)),
+            "collapse/target_mean_cosine": float(mean_cosine(z_t)),
+            "collapse/source_effective_rank": float(effective_rank(z_s)),
+            "collapse/target_effective_rank": float(effective_rank(z_t)),
+        }
+
+    def confusion(self) -> list[list[int]]:
+        """Counts of target test images: rows are true classes, columns predicted ones."""
+        predicted = self.target_test.logits.argmax(1)
+        num_classes = len(self.data.target_test.classes)
+        table: list[list[int]] = confusion(predicted, labels_of(self.data.target_test), num_classes).tolist()
+        return table
+
+    def embeddings(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Test embeddings of both domains (0 source, 1 target) with label and prediction."""
+        parts: tuple[Encoded, Encoded] = (self.source_test, self.target_test)
+        labels = (labels_of(self.data.source_test), labels_of(self.data.target_test))
+        return {
+            "z": torch.cat([p.z for p in parts]).cpu().numpy(),
+            "label": torch.cat(labels).cpu().numpy(),
+            "prediction": torch.cat([p.logits.argmax(1) for p in parts]).cpu().numpy(),
+            "domain": np.repeat([0, 1], [len(p.z) for p in parts]),
+        }
+
+
+def labels_of(images: ImageSet) -> torch.Tensor:
+    """The labels of a set that has them."""
+    assert images.labels is not None
+    return images.labels
+
+
+@torch.no_grad()
+def final_matches(state: PhaseState, data: RunData) -> tuple[torch.Tensor, Matches] | None:
+    """Rows of the target training set and their matches, by the strategy as training left it."""
+    if state.teacher is None or state.matcher is None:
+        return None
+    count = min(MATCHED_ROWS, len(data.target_train))
+    rows = torch.linspace(0, len(data.target_train) - 1, count).long().to(data.target_train.images.device)
+    seen = encode(state.teacher, "target", data.target_train.images[rows])
+    return rows, state.matcher(rows, seen.z, seen.logits)
+
+
+def anchors_report(rows: torch.Tensor, matches: Matches, data: RunData) -> dict[str, float]:
+    """Quality of the final matches; the precision is oracle."""
+    quality = anchor_quality(matches, len(data.source_train), len(data.source_train.classes))
+    report = {f"anchors/{name.removeprefix('anchors/')}": value for name, value in quality.items()}
+    if data.target_train_labels_oracle is not None:
+        report["anchors/precision_oracle"] = match_precision_oracle(matches, data.target_train_labels_oracle[rows])
+    return report
+
+
+def save_embeddings(final: Final, path: Path) -> Path:
+    """Write the embeddings as a compressed .npz, whole or not at all."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
+        np.savez_compressed(file, **final.embeddings())  # type: ignore[arg-type]
+    return Path(file.name).replace(path)

@@ -1,0 +1,59 @@
+"""Run folders: made, locked, recognized."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from domainmetric.errors import RunFolderError
+from domainmetric.experiment import Experiment
+
+EXPERIMENT, REPORT = "experiment.json", "report.json"
+
+
+def create(experiment: Experiment) -> Path:
+    """A new, empty run folder: name, seed and time, with a number where that is taken."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for attempt in range(1000):
+        suffix = f"-{attempt}" if attempt else ""
+        folder = experiment.runs_root / f"{experiment.name}-s{experiment.seed}-{stamp}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunFolderError(
+                f"Could not make the run folder {folder}: {error.strerror}. Make room or fix the permissions, or choose "
+                "another place with --runs-root."
+            ) from error
+        return folder
+    raise RunFolderError(f"{experiment.runs_root} holds a thousand runs of this second already.")
+
+
+def check(folder: Path) -> Path:
+    """The folder itself, if it is a run. Raises RunFolderError otherwise."""
+    if not folder.is_dir():
+        raise RunFolderError(f"{folder} is not a folder. Name a run folder, as `domainmetric run` prints it last.")
+    if not (folder / EXPERIMENT).is_file():
+        raise RunFolderError(
+            f"{folder} is not a run folder: it has no {EXPERIMENT}. Name one that `domainmetric run` printed."
+        )
+    return folder
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process. The lock goes with the process, so a dead one holds nothing."""
+    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunFolderError(f"{folder} is in use by another process. Wait for it, or stop it first.") from error
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,215 @@
+"""One phase of a run: built, taken up again or reused, trained, and its result left in the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from domainmetric.anchors.base import AnchorContext, AnchorMatcher
+from domainmetric.experiment import AdaptationPhase, BestScore, Experiment, Phase, SourcePhase
+from domainmetric.metrics.selection import Evidence
+from domainmetric.models.network import Network
+from domainmetric.randomness import isolated
+from domainmetric.serialize import content_hash, to_json
+from domainmetric.step import PartContext
+from domainmetric.training import runtime
+from domainmetric.training.batches import Batches, RunData
+from domainmetric.training.checkpoint import read_tensors, write_tensors
+from domainmetric.training.ema import teacher_of
+from domainmetric.training.evaluation import Look
+from domainmetric.training.loop import Values, Watch, calibrate, train
+from domainmetric.training.objective import Objective
+from domainmetric.training.progress import Progress
+from domainmetric.training.state import PhaseState, group, set_training
+from domainmetric.training.stop import StopFlag
+from domainmetric.training.tracking import Log
+
+CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Session:
+    """What all phases of a run share."""
+
+    folder: Path
+    experiment: Experiment
+    fabric: Fabric
+    data: RunData
+    data_hashes: Mapping[str, Any]
+    look: Look
+    network: Network
+    log: Log
+    progress: Progress
+    stop: StopFlag
+
+
+@dataclass
+class Record:
+    """What a run has done so far, as checkpoints write it down."""
+
+    phase: int = 0
+    """Index of the phase in progress."""
+    step: int = 0
+    """Steps done in it."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Training time of each phase, of those taken from the cache too."""
+    reused: list[str] = field(default_factory=list)
+    """Phases taken from the cache."""
+    best: float | None = None
+    """Best selection score so far."""
+    selected_step: int | None = None
+    """Step, within the last phase, of the checkpoint that is reported."""
+
+
+def first_step(experiment: Experiment, phase: int) -> int:
+    """The run's step at which a phase begins."""
+    return sum(p.steps for p in list(experiment.phases.values())[:phase])
+
+
+def run_phase(session: Session, record: Record, saved: dict[str, Tensor] | None) -> PhaseState:
+    """Do the phase `record.phase`; `saved` is what the checkpoint held, when the run is resumed within it."""
+    experiment = session.experiment
+    name, phase = list(experiment.phases.items())[record.phase]
+    state, batches = build(session, name, phase)
+    session.progress.phase(name, phase.steps, record.step)
+    if record.step and saved is not None:
+        state.restore(saved, record.step)
+    key = reuse_key(session, name, phase)
+    store = experiment.runs_root / ".phases" / f"{key}.safetensors"
+    if key is not None and record.step == 0 and store.is_file():
+        reuse(session, record, name, store)
+        return state
+    written: list[tuple[int, Values]] = []
+    watch = watcher(session, record, state, phase, written)
+    record.seconds[name] = train(
+        session.fabric, experiment, phase, batches, state, watch, record.seconds.get(name, 0.0)
+    )
+    if key is not None and record.step == 0:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        network = {k: v for k, v in state.tensors().items() if k.startswith("network/")}
+        write_tensors(store, network, {"seconds": record.seconds[name], "log": written})
+    return state
+
+
+def build(session: Session, name: str, phase: Phase) -> tuple[PhaseState, Batches]:
+    """The moving parts of a phase at its start."""
+    experiment, network, data = session.experiment, session.network, session.data
+    branches, others = set_training(network, phase.trainable)
+    context = PartContext(num_classes=len(data.source_train.classes), embedding_dim=experiment.model.embedding_dim)
+    beside = isinstance(phase, SourcePhase) and experiment.model.branches.target_start == "trained beside"
+    with isolated(experiment.seed, name, "terms"):
+        terms = {term: experiment.terms[term] for term in phase.terms}
+        objective = Objective(terms, experiment.needs(terms), context, train_both_branches=beside)
+    objective.to(session.fabric.device)
+    batches = Batches(experiment, name, phase, data)
+    teacher, matcher = None, None
+    if isinstance(phase, AdaptationPhase):
+        if phase.calibration_steps:
+            calibrate(network, batches, phase.calibration_steps)
+        if "matches" in objective.needs:
+            teacher, matcher = teacher_of(network), build_matcher(experiment, data)
+    optimizer = phase.optimizer.build(branches, [*others, *objective.parameters()])
+    state = PhaseState(network=network, objective=objective, optimizer=optimizer, teacher=teacher, matcher=matcher)
+    return state, batches
+
+
+def build_matcher(experiment: Experiment, data: RunData) -> AnchorMatcher:
+    """The anchor strategy at work; only a declared labelled stream opens the target labels to it."""
+    assert experiment.anchors is not None
+    labels = data.target_train_labels_oracle if experiment.labelled_target is not None else None
+    context = AnchorContext(
+        source=data.source_train, target=data.target_train, seed=experiment.seed, oracle_labels=labels
+    )
+    return experiment.anchors.build(context)
+
+
+def watcher(
+    session: Session, record: Record, state: PhaseState, phase: Phase, written: list[tuple[int, Values]]
+) -> Watch:
+    """Ties a phase to the run's log, progress bar, checkpoints and stop flag."""
+    experiment, offset = session.experiment, first_step(session.experiment, record.phase)
+    name = list(experiment.phases)[record.phase]
+    last = record.phase == len(experiment.phases) - 1
+
+    def log(step: int, values: Values) -> None:
+        written.append((step, values))
+        session.log.metrics(offset + step, values)
+
+    def evaluate(step: int) -> None:
+        if isinstance(phase, SourcePhase) and experiment.model.branches.target_start == "copied":
+            session.network.copy_source_to_target()
+        with session.fabric.autocast():
+            evidence = session.look.evidence(session.network)
+        log(step, session.look.scores(evidence))
+        if last:
+            select(session, record, evidence, step)
+
+    def checkpoint(seconds: float) -> None:
+        record.step, record.seconds[name] = state.step, seconds
+        save(session, record, state.tensors())
+
+    def advance(step: int, loss: float | None) -> None:
+        session.progress.advance(loss)
+
+    return Watch(log=log, evaluate=evaluate, checkpoint=checkpoint, advance=advance, stopping=session.stop)
+
+
+def select(session: Session, record: Record, evidence: Evidence, step: int) -> None:
+    """Keep the network if it is the checkpoint to report so far."""
+    rule = session.experiment.selection
+    if isinstance(rule, BestScore):
+        score = rule.score.score(evidence)
+        if record.best is not None and score <= record.best:
+            return
+        record.best = score
+    elif step < list(session.experiment.phases.values())[-1].steps:
+        return
+    record.selected_step = step
+    write_tensors(session.folder / MODEL, session.network.state_dict(), {"step": step})
+
+
+def save(session: Session, record: Record, tensors: dict[str, Tensor]) -> None:
+    """Write the checkpoint that `resume` continues from."""
+    write_tensors(session.folder / CHECKPOINT, tensors, vars(record))
+
+
+def network_tensors(network: Network) -> dict[str, Tensor]:
+    """The network's weights under their names in a checkpoint."""
+    return {f"network/{name}": value for name, value in network.state_dict().items()}
+
+
+def reuse_key(session: Session, name: str, phase: Phase) -> str | None:
+    """Hash of all that a first, source-only phase depends on; None for other phases, which are never reused."""
+    experiment = session.experiment
+    if not isinstance(phase, SourcePhase) or list(experiment.phases)[0] != name:
+        return None
+    fields = ("seed", "image_size", "source_validation", "model", "data", "evaluation")
+    machine = runtime.description(session.fabric.device)
+    return content_hash({
+        **{field: to_json(getattr(experiment, field)) for field in fields},
+        "augmentation": to_json(experiment.augmentation.source),
+        "runtime": [experiment.runtime.precision, experiment.runtime.memory_format],
+        "phase": [name, to_json(phase), to_json({term: experiment.terms[term] for term in phase.terms})],
+        "machine": [machine[k] for k in ("device", "threads", "cpu_capability", "versions", "code")],
+        "data hashes": session.data_hashes,
+    })
+
+
+def reuse(session: Session, record: Record, name: str, store: Path) -> None:
+    """Take a finished phase from the cache: weights, recorded time and log."""
+    tensors, facts = read_tensors(store)
+    session.network.load_state_dict(group(tensors)["network"])
+    offset = first_step(session.experiment, record.phase)
+    for step, values in facts["log"]:
+        session.log.metrics(offset + step, values)
+    record.seconds[name] = facts["seconds"]
+    record.reused.append(name)
+    session.log.event("phase reused", f"'{name}' was taken from the cache; its recorded time counts.")
+    for _ in range(session.experiment.phases[name].steps):
+        session.progress.advance()

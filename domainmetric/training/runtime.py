@@ -1,0 +1,97 @@
+"""The machine a run uses: device, precision and threads, and the record of them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import resource
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from domainmetric.errors import ConfigError
+from domainmetric.experiment import Runtime
+
+PACKAGES = ("domainmetric", "torch", "torchvision", "numpy", "lightning-fabric", "pytorch-adapt", "albumentations", "POT")
+TRAINING_FLOORS = ("data", "models", "anchors", "miners", "losses", "alignment", "training", "metrics")
+
+
+def fabric(runtime: Runtime) -> Fabric:
+    """Lightning Fabric on the chosen device. Raises ConfigError where a GPU is asked for and there is none."""
+    available = torch.cuda.is_available()
+    if runtime.device == "cuda" and not available:
+        raise ConfigError("runtime.device is 'cuda', but torch finds no GPU. Use --runtime.device=cpu, or 'auto'.")
+    accelerator = "cuda" if available and runtime.device != "cpu" else "cpu"
+    precision = "bf16-mixed" if runtime.precision == "bf16" else "32-true"
+    return Fabric(accelerator=accelerator, devices=1, precision=precision)
+
+
+@contextmanager
+def threads(runtime: Runtime) -> Iterator[None]:
+    """Torch's CPU threads as the experiment wants them, restored afterwards."""
+    before = torch.get_num_threads()
+    if runtime.threads is not None:
+        torch.set_num_threads(runtime.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def description(device: torch.device) -> dict[str, Any]:
+    """What a reader must know of machine and software to repeat a run."""
+    return {
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "commit": commit(),
+        "code": code_hash(),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """`cpu (2 threads)`, or the GPU's name."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def commit() -> str | None:
+    """The commit of the checkout that the package is installed from, with `+` where it has uncommitted changes."""
+    folder = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--", str(folder.parent)) else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def code_hash() -> str:
+    """A hash of the code that training depends on: a finished phase is reused only by the same code."""
+    package = Path(__file__).parents[1]
+    files = [*package.glob("*.py"), *(f for floor in TRAINING_FLOORS for f in (package / floor).glob("*.py"))]
+    total = hashlib.blake2b(digest_size=10)
+    for file in sorted(files):
+        total.update(file.name.encode() + b"\0" + file.read_bytes())
+    return total.hexdigest()
+
+
+def peak_memory_mb(device: torch.device) -> dict[str, float]:
+    """Largest resident memory of this process so far, and of the GPU's allocator, in MB."""
+    scale = 1024 if platform.system() == "Linux" else 1024 * 1024
+    peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale}
+    if device.type == "cuda":
+        peak["device"] = torch.cuda.max_memory_allocated(device) / 2**20
+    return peak

@@ -1,0 +1,40 @@
+"""Being asked to stop: signals set a flag, the loop looks at it between steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Self
+
+
+class StopFlag:
+    """Context manager that turns SIGINT and SIGTERM into a flag. A second SIGINT acts as usual.
+
+    Outside the main thread Python allows no handlers; then it never stops anything.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: dict[int, signal.Handlers | int | None] = {}
+
+    def __call__(self) -> bool:
+        return self._asked
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)  # type: ignore[assignment]
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._restore()
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()

@@ -1,0 +1,163 @@
+"""SVHN -> MNIST without a target label: the ladder from source only to the full method.
+
+Question: what does each part of the method add, and does the matcher carry it?
+Command: `domainmetric run experiments/svhn_to_mnist.py:quick_full` (any recipe below; `quick_` recipes are made for two
+CPU cores and minutes, the others for a GPU).
+
+Images are 32x32; MNIST's central 24x24 pixels are enlarged, so that its digits fill the frame as SVHN's do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from domainmetric.alignment.dann import Dann
+from domainmetric.alignment.information import InformationMaximization
+from domainmetric.alignment.mmd import Mmd
+from domainmetric.anchors.base import AnchorStrategy
+from domainmetric.anchors.nearest import Nearest
+from domainmetric.anchors.pixel import PixelNearest
+from domainmetric.data.digits import Mnist, Svhn
+from domainmetric.data.pair import Pair
+from domainmetric.experiment import (
+    AdaptationPhase,
+    AllLabels,
+    Experiment,
+    Optimizer,
+    SourcePhase,
+)
+from domainmetric.models.cnn import Dtn
+from domainmetric.models.network import Model, Separate
+from domainmetric.schedules import SigmoidRamp
+from domainmetric.terms import Classify, ClassifyLabelledTarget, Metric, Term
+
+SVHN_TO_MNIST = Pair(source=Svhn(), target=Mnist())
+
+CLASSIFY = Term(part=Classify())
+TRIPLET = Term(part=Metric(), schedule=SigmoidRamp())
+DANN = Term(part=Dann(), weight=1.0)
+MMD = Term(part=Mmd(), weight=5.0, schedule=SigmoidRamp())
+INFORMATION = Term(part=InformationMaximization())
+
+
+def adapted(name: str, terms: dict[str, Term], anchors: AnchorStrategy | None = None) -> Experiment:
+    """A source phase, then an adaptation with the given terms beside the source cross-entropy. GPU size."""
+    terms = {"classify": CLASSIFY, **terms}
+    return Experiment(
+        name=name,
+        data=SVHN_TO_MNIST,
+        model=Model(branches=Separate(source=Dtn(), target=Dtn())),
+        terms=terms,
+        anchors=anchors,
+        phases={
+            "source": SourcePhase(terms=("classify",), steps=8000, source_batch=260, optimizer=Optimizer(lr=2e-3)),
+            "adapt": AdaptationPhase(
+                terms=tuple(terms), steps=5000, source_batch=260, target_batch=512, optimizer=Optimizer(lr=1e-3)
+            ),
+        },
+    )
+
+
+def quick(experiment: Experiment) -> Experiment:
+    """The same experiment at the size of two CPU cores: small networks, 900 source and 600 adaptation steps."""
+    phases = dict(experiment.phases)
+    phases["source"] = replace(phases["source"], steps=900, source_batch=130, optimizer=Optimizer(lr=4e-3))
+    if "adapt" in phases:
+        assert isinstance(phases["adapt"], AdaptationPhase)
+        phases["adapt"] = replace(
+            phases["adapt"], steps=600, source_batch=130, target_batch=256, optimizer=Optimizer(lr=2e-3)
+        )
+    return replace(experiment, name=f"quick_{experiment.name}", model=Model(), phases=phases)
+
+
+def source_only() -> Experiment:
+    """Trained on SVHN alone, read on MNIST: the lower bound."""
+    experiment = adapted("source_only", {})
+    return replace(experiment, phases={"source": experiment.phases["source"]})
+
+
+def dann() -> Experiment:
+    """Adversarial alignment alone."""
+    return adapted("dann", {"dann": DANN})
+
+
+def mmd() -> Experiment:
+    """MMD alignment alone."""
+    return adapted("mmd", {"mmd": MMD})
+
+
+def dann_mmd() -> Experiment:
+    """Both alignments, no anchors."""
+    return adapted("dann_mmd", {"dann": DANN, "mmd": MMD})
+
+
+def pixel_anchors() -> Experiment:
+    """Triplets whose anchors are nearest neighbors in pixel space: the tutorials' way."""
+    return adapted("pixel_anchors", {"triplet": TRIPLET}, PixelNearest())
+
+
+def semantic_anchors() -> Experiment:
+    """Triplets whose anchors the semantic matcher picks, and nothing else."""
+    return adapted("semantic_anchors", {"triplet": TRIPLET}, Nearest())
+
+
+def core() -> Experiment:
+    """The method itself: semantic anchors, triplets, DANN and MMD, without information maximization."""
+    return adapted("core", {"triplet": TRIPLET, "dann": DANN, "mmd": MMD}, Nearest())
+
+
+def full() -> Experiment:
+    """Everything: `core` with information maximization."""
+    terms = {"triplet": TRIPLET, "dann": DANN, "mmd": MMD, "information": INFORMATION}
+    return adapted("full", terms, Nearest())
+
+
+def target_supervised() -> Experiment:
+    """Trained with all MNIST training labels as well: the upper bound, oracle by construction."""
+    experiment = adapted("target_supervised", {"classify_target": Term(part=ClassifyLabelledTarget())})
+    return replace(experiment, labelled_target=AllLabels())
+
+
+def quick_source_only() -> Experiment:
+    """`source_only` for two CPU cores."""
+    return quick(source_only())
+
+
+def quick_dann() -> Experiment:
+    """`dann` for two CPU cores."""
+    return quick(dann())
+
+
+def quick_mmd() -> Experiment:
+    """`mmd` for two CPU cores."""
+    return quick(mmd())
+
+
+def quick_dann_mmd() -> Experiment:
+    """`dann_mmd` for two CPU cores."""
+    return quick(dann_mmd())
+
+
+def quick_pixel_anchors() -> Experiment:
+    """`pixel_anchors` for two CPU cores."""
+    return quick(pixel_anchors())
+
+
+def quick_semantic_anchors() -> Experiment:
+    """`semantic_anchors` for two CPU cores."""
+    return quick(semantic_anchors())
+
+
+def quick_core() -> Experiment:
+    """`core` for two CPU cores."""
+    return quick(core())
+
+
+def quick_full() -> Experiment:
+    """`full` for two CPU cores."""
+    return quick(full())
+
+
+def quick_target_supervised() -> Experiment:
+    """`target_supervised` for two CPU cores."""
+    return quick(target_supervised())
