@@ -1,4 +1,4 @@
-"""A contact sheet: some images of each class in a labelled row, so that a person can see at a glance what was prepared."""
+"""A contact sheet: some images of each class in a labelled row, so that a person sees at a glance what was prepared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Getting one official file: from a folder or from its publisher, and proving by its md5 that it is the official one."""
+"""Getting one official file, from a folder or from its publisher, and proving by its md5 that it is official."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _retrieve(url: str, name: str, folder: Path, progress: Progress) -> Path:
 
 
 def verify(file: OfficialFile, path: Path, *, unofficial: bool) -> Found:
-    """The file with its md5 on record. Raises ChecksumMismatch if it is not the official one and `unofficial` is false."""
+    """The file with its md5 on record. Raises ChecksumMismatch if it is not official and `unofficial` is false."""
     md5 = _md5(path)
     official = file.unpacked_md5 if file.unpacked_md5 and path.name != file.name else file.md5
     same = md5 == official or (file.unpacked_md5 is not None and _content_md5(path) == file.unpacked_md5)
@@ -129,7 +129,7 @@ class _Bar:
         self._progress.update(self._task, advance=advance)
 
     def reset(self, **_: Any) -> None:
-        """pooch resets the bar at the end and then adds all of it."""
+        """Pooch resets the bar at the end and then adds all of it."""
         self._progress.update(self._task, completed=0)
 
     def close(self) -> None:

@@ -52,7 +52,7 @@ def read_mat(path: Path) -> ImageSet:
     try:
         content = loadmat(path, variable_names=("X", "y"))
         images, labels = content["X"], content["y"]
-    except Exception as error:  # noqa: BLE001  scipy raises many unrelated errors for damaged files
+    except Exception as error:
         _unreadable(path, "a MATLAB file with X and y", error)
     if images.dtype != np.uint8 or images.shape[:3] != (32, 32, 3) or images.ndim != 4:
         raise DataError(f"{path} should hold X as uint8 (32, 32, 3, n), but it is {images.dtype} {images.shape}.")
@@ -86,7 +86,10 @@ def read_idx(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def read_libsvm(path: Path) -> ImageSet:
-    """One USPS file: bz2-packed lines `label index:value ...` of 16x16 pixels; labels 1..10, values -1..1. Raises DataError."""
+    """One USPS file: bz2-packed lines `label index:value ...` of 16x16 pixels; labels 1..10, values -1..1.
+
+    Raises DataError.
+    """
     try:
         with bz2.open(path) as file:
             sparse, labels = load_svmlight_file(file, n_features=256, zero_based=False)

@@ -12,7 +12,7 @@ from data_prep import formats
 from domainmetric.data.domain import Split
 from domainmetric.types import ImageSet
 
-# md5s of MNIST's files once unpacked: torchvision lists only those of the .gz, whose bytes change with every re-packing.
+# md5s of MNIST's files once unpacked: torchvision lists only those of the .gz, whose bytes change with each re-packing.
 _MNIST_UNPACKED = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",

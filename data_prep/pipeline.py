@@ -31,8 +31,8 @@ def prepare(
 ) -> None:
     """Prepare the named data sets below `root`; those that are there and sound are left as they are.
 
-    `from_folder` is searched for the official files instead of downloading them; `unofficial` admits files whose md5 is not the
-    official one; `force` prepares anew what is there. Progress goes to `console` (default: standard error).
+    `from_folder` is searched for the official files instead of downloading them; `unofficial` admits files whose md5 is
+    not the official one; `force` prepares anew what is there. Progress goes to `console` (default: standard error).
     Raises UsageError for an unknown name, ChecksumMismatch and DataError for what is wrong with the files.
     """
     console = console or Console(stderr=True)

@@ -45,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DomainMetricError as error:
         if debug:
             traceback.print_exc()
-        print(textwrap.fill(f"domainmetric: {error}", 110, break_long_words=False, break_on_hyphens=False), file=sys.stderr)
+        print(
+            textwrap.fill(f"domainmetric: {error}", 110, break_long_words=False, break_on_hyphens=False),
+            file=sys.stderr,
+        )
         return status(error)
     except KeyboardInterrupt:
         print("domainmetric: interrupted.", file=sys.stderr)
@@ -62,7 +65,10 @@ def status(error: DomainMetricError) -> int:
 def dispatch(words: list[str]) -> int:
     """Carry out one command."""
     commands: dict[str, Callable[[list[str]], None]] = {
-        "run": run_command, "resume": resume_command, "show": show_command, "profile": profile_command
+        "run": run_command,
+        "resume": resume_command,
+        "show": show_command,
+        "profile": profile_command,
     }
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
@@ -187,16 +193,27 @@ def summary(report: dict[str, Any]) -> str:
     """A run's report for people."""
     cross, back = report["retrieval"]["target_to_source"], report["retrieval"]["source_to_target"]
     rows = [
-        ("recipe", f"{report['recipe']}, seed {report['seed']}, {report['device']}, {report['seconds']:.0f} s of training"),
-        ("target accuracy", f"{report['target_accuracy']:.2%} (prototype {report['target_prototype_accuracy']:.2%}, "
-                            f"k-NN {report['target_knn_accuracy']:.2%})"),
+        (
+            "recipe",
+            f"{report['recipe']}, seed {report['seed']}, {report['device']}, {report['seconds']:.0f} s of training",
+        ),
+        (
+            "target accuracy",
+            f"{report['target_accuracy']:.2%} (prototype {report['target_prototype_accuracy']:.2%}, "
+            f"k-NN {report['target_knn_accuracy']:.2%})",
+        ),
         ("source accuracy", f"{report['source_accuracy']:.2%} held out, {report['source_test_accuracy']:.2%} test"),
         ("target -> source", f"P@1 {cross['precision_at_1']:.2%}, MAP@R {cross['map_at_r']:.2%}"),
         ("source -> target", f"P@1 {back['precision_at_1']:.2%}, MAP@R {back['map_at_r']:.2%}"),
     ]
     if "gap_oracle" in report["selection"]:
         chosen = report["selection"]
-        rows.append(("selection", f"{chosen['rule']}, step {chosen['step']}, oracle gap {100 * chosen['gap_oracle']:.2f} points"))
+        rows.append(
+            (
+                "selection",
+                f"{chosen['rule']}, step {chosen['step']}, oracle gap {100 * chosen['gap_oracle']:.2f} points",
+            )
+        )
     if "anchors/precision_oracle" in report["anchors"]:
         rows.append(("anchors", f"match precision (oracle) {report['anchors']['anchors/precision_oracle']:.2%}"))
     return "\n".join(f"{name:>17}  {text}" for name, text in rows)

@@ -111,7 +111,9 @@ class AdaptationPhase(Phase):
         if not 0 <= self.ema < 1:
             raise ConfigError(f"AdaptationPhase.ema must lie in [0, 1), but is {self.ema}.")
         if self.calibration_steps < 0:
-            raise ConfigError(f"AdaptationPhase.calibration_steps must not be negative, but is {self.calibration_steps}.")
+            raise ConfigError(
+                f"AdaptationPhase.calibration_steps must not be negative, but is {self.calibration_steps}."
+            )
         if not self.trains:
             raise ConfigError("AdaptationPhase.trains must name at least one part of the network.")
 
@@ -156,7 +158,7 @@ class AllLabels:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selection(ABC):
+class Selection(ABC):  # noqa: B024 (members are told apart by their class)
     """Which checkpoint of the last phase is reported."""
 
 
@@ -271,9 +273,13 @@ class Experiment:
     def _check_terms(self) -> None:
         named = {name for phase in self.phases.values() for name in phase.terms}
         for name in sorted(named - self.terms.keys()):
-            raise ConfigError(f"A phase names the term '{name}', which the experiment lacks.{nearest(name, self.terms)}")
+            raise ConfigError(
+                f"A phase names the term '{name}', which the experiment lacks.{nearest(name, self.terms)}"
+            )
         for name in sorted(self.terms.keys() - named):
-            raise ConfigError(f"The term '{name}' is in no phase, so it would be ignored. Name it in one, or leave it out.")
+            raise ConfigError(
+                f"The term '{name}' is in no phase, so it would be ignored. Name it in one, or leave it out."
+            )
 
     def _check_needs(self) -> None:
         for name, phase in self.phases.items():

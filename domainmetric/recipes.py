@@ -34,13 +34,15 @@ def load_file(path: Path) -> ModuleType:
             inside = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
             line = f"line {inside[-1].lineno}: " if inside else ""
             where = f"{line}{type(error).__name__}: {error}"
-        raise UsageError(f"{path} could not be read as Python ({where}). Fix the file, then run the command again.") from error
+        raise UsageError(
+            f"{path} could not be read as Python ({where}). Fix the file, then run the command again."
+        ) from error
     return module
 
 
 def recipes(module: ModuleType) -> dict[str, Callable[[], Any]]:
     """The public functions of a file that need no argument and are annotated to return an Experiment."""
-    found = {}
+    found: dict[str, Callable[[], Any]] = {}
     for name, value in vars(module).items():
         if name.startswith("_") or not inspect.isfunction(value) or value.__module__ != module.__name__:
             continue
@@ -52,7 +54,10 @@ def recipes(module: ModuleType) -> dict[str, Callable[[], Any]]:
 
 
 def load_recipe(target: str) -> Experiment:
-    """The experiment of `FILE:RECIPE`; a file with one recipe needs no name. Raises UsageError with the nearest name."""
+    """The experiment of `FILE:RECIPE`; a file with one recipe needs no name.
+
+    Raises UsageError with the nearest name.
+    """
     file, _, name = target.partition(":")
     module = load_file(Path(file))
     known = recipes(module)

@@ -74,7 +74,9 @@ def selection(session: Session, record: Record) -> dict[str, Any]:
         scores = {step: value for step, value in zip(*values[name], strict=True) if step > begin}
         step = max(scores, key=scores.__getitem__)
         result["would_choose"][name.removeprefix("score/")] = {
-            "step": step, "accuracy_oracle": curve[step], "gap_oracle": max(curve.values()) - curve[step]
+            "step": step,
+            "accuracy_oracle": curve[step],
+            "gap_oracle": max(curve.values()) - curve[step],
         }
     return result
 
@@ -103,7 +105,8 @@ def draw(session: Session, final: Final, matched: Matched) -> None:
     classes, folder = data.source_train.classes, session.folder / "figures"
     folder.mkdir(exist_ok=True)
     accuracy = float((final.target_test.logits.argmax(1) == labels_of(data.target_test)).float().mean())
-    title = f"{experiment.name}, seed {experiment.seed}: {accuracy:.1%} of {len(data.target_test):,} target test images right"
+    right = f"{accuracy:.1%} of {len(data.target_test):,} target test images right"
+    title = f"{experiment.name}, seed {experiment.seed}: {right}"
     phases = {name: first_step(experiment, index) for index, name in enumerate(experiment.phases)}
     figures = {
         "embedding_map": embedding_map(
@@ -116,7 +119,9 @@ def draw(session: Session, final: Final, matched: Matched) -> None:
             target_colors="true class (oracle)",
         ),
         "confusion_matrix": confusion_matrix(np.array(final.confusion()), classes, title),
-        "loss_curves": loss_curves(history(session.folder), phases=phases, title=f"{experiment.name}, seed {experiment.seed}"),
+        "loss_curves": loss_curves(
+            history(session.folder), phases=phases, title=f"{experiment.name}, seed {experiment.seed}"
+        ),
     }
     if matched is not None:
         figures["anchors"] = draw_anchors(session, *matched)

@@ -102,8 +102,16 @@ def carry_out(folder: Path, experiment: Experiment) -> Path:
         network.to(fabric.device, memory_format=layout)  # type: ignore[call-overload]
         with Progress() as progress:
             session = Session(
-                folder=folder, experiment=experiment, fabric=fabric, data=data, data_hashes=written["data"],
-                look=Look.choose(experiment, data), network=network, log=log, progress=progress, stop=stop,
+                folder=folder,
+                experiment=experiment,
+                fabric=fabric,
+                data=data,
+                data_hashes=written["data"],
+                look=Look.choose(experiment, data),
+                network=network,
+                log=log,
+                progress=progress,
+                stop=stop,
             )
             record, saved = start(session)
             state = train_phases(session, record, saved)
@@ -142,5 +150,3 @@ def train_phases(session: Session, record: Record, saved: dict[str, Tensor] | No
             return state
         record.phase, record.step, saved = record.phase + 1, 0, None
         save(session, record, network_tensors(session.network))
-
-

@@ -1,4 +1,4 @@
-"""Numbers that change over a phase: functions of its progress in [0, 1], known to the host without asking the device."""
+"""Numbers that change over a phase: functions of its progress in [0, 1], known without asking the device."""
 
 from __future__ import annotations
 

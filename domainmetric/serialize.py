@@ -76,8 +76,8 @@ def from_json(data: Any, classes: Mapping[str, type]) -> Any:
     if name not in classes:
         if str(name).startswith("user."):
             raise RunFolderError(
-                f"This run used the class '{str(name).removeprefix('user.')}' of a user's file. Name that file again with "
-                "--file FILE."
+                f"This run used the class '{str(name).removeprefix('user.')}' of a user's file. Name that file again "
+                "with --file FILE."
             )
         raise RunFolderError(f"This run used the class '{name}', which this version lacks.{nearest(name, classes)}")
     fields = {key: from_json(item, classes) for key, item in data.items() if key != CLASS}

@@ -16,13 +16,14 @@ BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 def entropy(p: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
     """Shannon entropy of each row of probabilities, in nats: [0, ln k]."""
-    return -torch.special.xlogy(p, p).sum(-1)
+    plogp: Float[Tensor, "n k"] = torch.special.xlogy(p, p)
+    return -plogp.sum(-1)
 
 
 def information(p: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
     """Mutual information between item and predicted class, H(mean p) - mean H(p), in nats: [0, ln k].
 
-    High when every item is decided and all classes are used (Krause et al. 2010; the IM term of SHOT, Liang et al. 2020).
+    High when every item is decided and all classes are used (Krause et al. 2010; the IM term of Liang et al. 2020).
     """
     return entropy(p.mean(0)) - entropy(p).mean()
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from domainmetric.pairs import StepPairs
 from domainmetric.types import Encoded, LabelledTargetBatch, Matches, SourceBatch, TargetBatch
 
-
 Need = Literal["target", "labelled_target", "pairs", "matches", "matched"]
 """`target`: a target batch; `labelled_target`: the labelled stream; `pairs`: the pairs among all rows; `matches`: who
 stands for whom; `matched`: the matched source items, encoded again."""

@@ -147,4 +147,6 @@ class Term:
 
     def __post_init__(self) -> None:
         if not self.weight > 0:
-            raise ConfigError(f"Term.weight must be positive, but is {self.weight}. To switch a term off, leave it out.")
+            raise ConfigError(
+                f"Term.weight must be positive, but is {self.weight}. To switch a term off, leave it out."
+            )

@@ -1,4 +1,7 @@
-"""Who is told about a run, beside its own folder. Apart from `experiment`, so that the W&B child need not import torch."""
+"""Who is told about a run, beside its own folder.
+
+Apart from `experiment`, so that the W&B child need not import torch.
+"""
 
 from __future__ import annotations
 

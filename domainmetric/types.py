@@ -90,7 +90,7 @@ class TargetBatch:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelledTargetBatch:
-    """Target images with labels: the separate stream of few-shot, supervised and oracle experiments, and only theirs."""
+    """Target images with labels: the separate stream of few-shot, supervised and oracle experiments alone."""
 
     rows: Int64[Tensor, " l"]
     images: Float[Tensor, "l c h w"]

@@ -27,7 +27,7 @@ class AnchorContext:
     """The target training set, without labels."""
     seed: int
     oracle_labels: Int64[Tensor, " m"] | None = None
-    """Target labels, where the experiment declares a labelled target stream of everything; only the oracle reads them."""
+    """Target labels, where the experiment declares a labelled stream of all of them; only the oracle reads them."""
 
 
 class AnchorMatcher(nn.Module, ABC):

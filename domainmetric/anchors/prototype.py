@@ -17,7 +17,7 @@ from domainmetric.types import Bank, Matches
 
 @dataclass(frozen=True, kw_only=True)
 class Prototype(AnchorStrategy):
-    """The nearest class centroid of the target, centroids being means of target embeddings weighted by their predictions.
+    """The nearest class centroid of the target: centroids are means of target embeddings weighted by their predictions.
 
     Confidence is the softmax over cosine / temperature.
     """

@@ -50,7 +50,7 @@ class _ClassQuota(AnchorMatcher):
     def forward(
         self, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"], logits_t: Float[Tensor, "m k"]
     ) -> Matches:
-        matches = self.inner(target_index, z_t, logits_t)
+        matches: Matches = self.inner(target_index, z_t, logits_t)
         quota = max(1, int(self.share * len(target_index)))
         rank = confidence_rank(matches)
         return replace(matches, keep=matches.keep & (rank < quota))

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from sklearn.manifold import TSNE  # type: ignore[import-untyped]
+from sklearn.manifold import TSNE
 
 from domainmetric.figures import style
 from domainmetric.figures.style import GRID, INK, PAPER, QUIET, SMALL_SIZE, TEXT_SIZE, color

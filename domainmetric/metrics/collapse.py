@@ -24,7 +24,7 @@ def mean_cosine(z: Float[Tensor, "n d"]) -> float:
 
 @torch.no_grad()
 def effective_rank(z: Float[Tensor, "n d"]) -> float:
-    """exp of the entropy of the singular values of the centered rows, scaled to sum 1 (Roy and Vetterli 2007).
+    """Exp of the entropy of the singular values of the centered rows, scaled to sum 1 (Roy and Vetterli 2007).
 
     In [1, min(n - 1, d)]: how many directions the embedding spreads over, softly counted. Where all rows are equal,
     nothing spreads and the result is 0. Raises DataError for fewer than two rows.

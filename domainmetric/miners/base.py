@@ -15,7 +15,7 @@ from domainmetric.types import Pairs, Triplets
 
 @dataclass(frozen=True, kw_only=True)
 class Miner(ABC):
-    """Chooses triplets. An anchor counts only where it has both a positive and a negative; ties go to the first index."""
+    """Chooses triplets. An anchor counts only where it has a positive and a negative; ties go to the first index."""
 
     @abstractmethod
     def select(self, pairs: Pairs, generator: torch.Generator | None = None) -> Triplets:

@@ -36,7 +36,7 @@ def fill(teacher: Network, domain: DomainName, images: ImageSet, rows: Int64[Ten
 
 
 def balanced_rows(images: ImageSet, size: int, draw: torch.Generator) -> Int64[Tensor, " b"]:
-    """About `size` random rows with the same number of every class, as far as a class has them; all rows if it holds all."""
+    """About `size` random rows, the same number of every class as far as it has them; all rows if `size` allows."""
     assert images.labels is not None
     if size >= len(images):
         return torch.arange(len(images), device=images.images.device)

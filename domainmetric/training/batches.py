@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from domainmetric.data.augment import to_float
 from domainmetric.data.sampling import BalancedRows, ShuffledRows
 from domainmetric.experiment import AdaptationPhase, Experiment, Phase
 from domainmetric.randomness import derive, generator
 from domainmetric.types import ImageSet, LabelledTargetBatch, SourceBatch, TargetBatch
-from domainmetric.data.augment import to_float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,7 +68,11 @@ class Batches:
                 assert experiment.labelled_target is not None and data.target_train_labels_oracle is not None
                 self._labels = data.target_train_labels_oracle
                 self._labelled = BalancedRows(
-                    self._labels.cpu(), num_classes, experiment.labelled_target.batch, self.seed, f"{phase_name}/labelled"
+                    self._labels.cpu(),
+                    num_classes,
+                    experiment.labelled_target.batch,
+                    self.seed,
+                    f"{phase_name}/labelled",
                 )
 
     def step_seed(self, step: int) -> int:
@@ -79,7 +83,9 @@ class Batches:
         """Randomness of one purpose in one step."""
         return generator(self.device, self.seed, self.phase_name, name, step)
 
-    def source(self, step: int, extra: Int64[Tensor, " e"] | None = None) -> tuple[SourceBatch, Float[Tensor, "e c h w"] | None]:
+    def source(
+        self, step: int, extra: Int64[Tensor, " e"] | None = None
+    ) -> tuple[SourceBatch, Float[Tensor, "e c h w"] | None]:
         """The random source rows of a step, and views of the `extra` (matched) rows, augmented together."""
         labels = self.data.source_train.labels
         assert labels is not None

@@ -1,4 +1,4 @@
-"""Tensors and facts in one safetensors file: written beside and renamed, so that a reader sees the old or the new one."""
+"""Tensors and facts in one safetensors file: written beside and renamed, so a reader sees the old or the new one."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def write_bytes(path: Path, payload: bytes) -> None:
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise RunFolderError(
-            f"Could not write {path}: {error.strerror or error}. What was written before is untouched; make room or fix "
-            f"the permissions, then continue with: domainmetric resume {path.parent}"
+            f"Could not write {path}: {error.strerror or error}. What was written before is untouched; make room or "
+            f"fix the permissions, then continue with: domainmetric resume {path.parent}"
         ) from error
 
 

@@ -7,10 +7,14 @@ import copy
 import torch
 from torch import nn
 
+from domainmetric.models.network import Network
 
-def teacher_of(network: nn.Module) -> nn.Module:
+
+def teacher_of(network: Network) -> Network:
     """A copy that is never trained and always in evaluation mode."""
-    return copy.deepcopy(network).requires_grad_(False).eval()
+    teacher = copy.deepcopy(network)
+    teacher.requires_grad_(False).eval()
+    return teacher
 
 
 @torch.no_grad()

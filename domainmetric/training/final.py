@@ -36,7 +36,7 @@ class Final:
         self.target_test = encode(network, "target", data.target_test.images)
 
     def classification(self) -> dict[str, float]:
-        """Accuracies, as fractions. The reported head is the trained cosine classifier; the others are for comparison."""
+        """Accuracies, as fractions. The reported head is the trained cosine classifier; others are for comparison."""
         gallery, labels = self.source_train.z, labels_of(self.data.source_train)
         target_labels = labels_of(self.data.target_test)
         means = prototypes(gallery, labels, len(self.data.source_train.classes))
@@ -53,7 +53,10 @@ class Final:
         limit = self.experiment.evaluation.retrieval_queries
         source, target = labels_of(self.data.source_test), labels_of(self.data.target_test)
         train = (self.source_train.z, labels_of(self.data.source_train))
-        source_query, target_query = (self.source_test.z[:limit], source[:limit]), (self.target_test.z[:limit], target[:limit])
+        source_query, target_query = (
+            (self.source_test.z[:limit], source[:limit]),
+            (self.target_test.z[:limit], target[:limit]),
+        )
         return {
             "target_to_source": retrieval(*target_query, *train),
             "source_to_target": retrieval(*source_query, self.target_test.z, target),

@@ -27,8 +27,8 @@ def create(experiment: Experiment) -> Path:
             continue
         except OSError as error:
             raise RunFolderError(
-                f"Could not make the run folder {folder}: {error.strerror}. Make room or fix the permissions, or choose "
-                "another place with --runs-root."
+                f"Could not make the run folder {folder}: {error.strerror}. Make room or fix the permissions, or "
+                "choose another place with --runs-root."
             ) from error
         return folder
     raise RunFolderError(f"{experiment.runs_root} holds a thousand runs of this second already.")

@@ -14,12 +14,12 @@ from domainmetric.errors import Interrupted
 from domainmetric.experiment import AdaptationPhase, Experiment, Phase
 from domainmetric.models.network import Network
 from domainmetric.randomness import isolated
+from domainmetric.step import Step
 from domainmetric.training.banks import refresh
 from domainmetric.training.batches import Batches
 from domainmetric.training.ema import follow
 from domainmetric.training.objective import gradient_norms
 from domainmetric.training.state import PhaseState
-from domainmetric.step import Step
 
 Values = dict[str, float]
 
@@ -58,7 +58,13 @@ class Window:
 
 
 def train(
-    fabric: Fabric, experiment: Experiment, phase: Phase, batches: Batches, state: PhaseState, watch: Watch, seconds: float
+    fabric: Fabric,
+    experiment: Experiment,
+    phase: Phase,
+    batches: Batches,
+    state: PhaseState,
+    watch: Watch,
+    seconds: float,
 ) -> float:
     """Train from `state.step` to the end of the phase. Returns the seconds spent on the phase, earlier ones included.
 
@@ -66,6 +72,7 @@ def train(
     """
     network = fabric.setup_module(state.network)
     optimizer = fabric.setup_optimizers(state.optimizer)
+    assert not isinstance(optimizer, tuple)  # one in, one out
     window, began = Window(), time.perf_counter() - seconds
     with isolated(experiment.seed, "training"):
         while state.step < phase.steps:
@@ -149,8 +156,8 @@ def report(
 
 def calibrate(network: Network, batches: Batches, steps: int) -> None:
     """Estimate the target's batch statistics anew from clean target batches (AdaBN, Li et al. 2016)."""
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-    target = [m for m in network.branches["target"].modules() if m in norms] + [network.head.norms["target"]]
+    modules = [*network.branches["target"].modules(), network.head.norms["target"]]
+    target = [m for m in modules if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     modes, momenta = {m: m.training for m in network.modules()}, {m: m.momentum for m in target}
     network.eval()
     for norm in target:

@@ -21,7 +21,12 @@ class Objective(nn.Module):
     """The terms of one phase, on what the step prepares for them."""
 
     def __init__(
-        self, terms: Mapping[str, Term], needs: frozenset[Need], context: PartContext, *, train_both_branches: bool = False
+        self,
+        terms: Mapping[str, Term],
+        needs: frozenset[Need],
+        context: PartContext,
+        *,
+        train_both_branches: bool = False,
     ) -> None:
         super().__init__()
         self.terms, self.needs, self.train_both_branches = dict(terms), needs, train_both_branches
@@ -29,7 +34,7 @@ class Objective(nn.Module):
 
     def prepare(
         self,
-        network: Network,
+        network: nn.Module,  # a Network, in Fabric's wrapper
         batches: Batches,
         step: int,
         progress: float,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
@@ -187,18 +186,20 @@ def network_tensors(network: Network) -> dict[str, Tensor]:
 def reuse_key(session: Session, name: str, phase: Phase) -> str | None:
     """Hash of all that a first, source-only phase depends on; None for other phases, which are never reused."""
     experiment = session.experiment
-    if not isinstance(phase, SourcePhase) or list(experiment.phases)[0] != name:
+    if not isinstance(phase, SourcePhase) or next(iter(experiment.phases)) != name:
         return None
     fields = ("seed", "image_size", "source_validation", "model", "data", "evaluation")
     machine = runtime.description(session.fabric.device)
-    return content_hash({
-        **{field: to_json(getattr(experiment, field)) for field in fields},
-        "augmentation": to_json(experiment.augmentation.source),
-        "runtime": [experiment.runtime.precision, experiment.runtime.memory_format],
-        "phase": [name, to_json(phase), to_json({term: experiment.terms[term] for term in phase.terms})],
-        "machine": [machine[k] for k in ("device", "threads", "cpu_capability", "versions", "code")],
-        "data hashes": session.data_hashes,
-    })
+    return content_hash(
+        {
+            **{field: to_json(getattr(experiment, field)) for field in fields},
+            "augmentation": to_json(experiment.augmentation.source),
+            "runtime": [experiment.runtime.precision, experiment.runtime.memory_format],
+            "phase": [name, to_json(phase), to_json({term: experiment.terms[term] for term in phase.terms})],
+            "machine": [machine[k] for k in ("device", "threads", "cpu_capability", "versions", "code")],
+            "data hashes": session.data_hashes,
+        }
+    )
 
 
 def reuse(session: Session, record: Record, name: str, store: Path) -> None:

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -18,7 +18,16 @@ from lightning_fabric import Fabric
 from domainmetric.errors import ConfigError
 from domainmetric.experiment import Runtime
 
-PACKAGES = ("domainmetric", "torch", "torchvision", "numpy", "lightning-fabric", "pytorch-adapt", "albumentations", "POT")
+PACKAGES = (
+    "domainmetric",
+    "torch",
+    "torchvision",
+    "numpy",
+    "lightning-fabric",
+    "pytorch-adapt",
+    "albumentations",
+    "POT",
+)
 TRAINING_FLOORS = ("data", "models", "anchors", "miners", "losses", "alignment", "training", "metrics")
 
 
@@ -28,7 +37,7 @@ def fabric(runtime: Runtime) -> Fabric:
     if runtime.device == "cuda" and not available:
         raise ConfigError("runtime.device is 'cuda', but torch finds no GPU. Use --runtime.device=cpu, or 'auto'.")
     accelerator = "cuda" if available and runtime.device != "cpu" else "cpu"
-    precision = "bf16-mixed" if runtime.precision == "bf16" else "32-true"
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if runtime.precision == "bf16" else "32-true"
     return Fabric(accelerator=accelerator, devices=1, precision=precision)
 
 
@@ -69,11 +78,15 @@ def commit() -> str | None:
     folder = Path(__file__).parent
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True
+        )
         return done.stdout.strip()
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--", str(folder.parent)) else "")
+        return git("rev-parse", "--short=12", "HEAD") + (
+            "+" if git("status", "--porcelain", "--", str(folder.parent)) else ""
+        )
     except (OSError, subprocess.SubprocessError):
         return None
 

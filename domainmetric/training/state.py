@@ -69,7 +69,7 @@ def group(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def set_training(network: Network, trainable: tuple[str, ...]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Freeze what is not named, in gradient and in batch statistics. Returns the moving parameters: (branches, others)."""
+    """Freeze what is not named, in gradient and in batch statistics. Returns what moves: (branches, others)."""
     branches = {"source_branch": network.branches["source"], "target_branch": network.branches["target"]}
     others: dict[str, nn.Module] = {"head": network.head, "classifier": network.classifier}
     network.eval().requires_grad_(False)
