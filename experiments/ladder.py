@@ -1,0 +1,122 @@
+"""The table of the README: every quick recipe, and every term left out, on the same seeds.
+
+Command: `python -m experiments.ladder --seeds 11 12 13` (a process for each run, one after another; what is finished is
+not run again). Results are kept in `experiments/results/ladder.json`; `--table` prints them as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results" / "ladder.json"
+RUNGS = {
+    "svhn_to_mnist.py": (
+        "quick_source_only",
+        "quick_full",
+        "quick_core",
+        "quick_dann",
+        "quick_mmd",
+        "quick_dann_mmd",
+        "quick_semantic_anchors",
+        "quick_pixel_anchors",
+        "quick_target_supervised",
+    ),
+    "leave_one_out.py": (
+        "quick_full_without_triplet",
+        "quick_full_without_dann",
+        "quick_full_without_mmd",
+        "quick_core_without_dann",
+        "quick_core_without_mmd",
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is missing, or print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
+    parser.add_argument("--recipes", nargs="+", default=None, help="some of the recipes; all by default")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--table", action="store_true", help="only print the table of what is finished")
+    options = parser.parse_args(arguments)
+    results = read(options.results)
+    if not options.table:
+        for seed in options.seeds:
+            for file, recipes in RUNGS.items():
+                for recipe in recipes:
+                    wanted = options.recipes is None or recipe in options.recipes
+                    if wanted and str(seed) not in results.get(recipe, {}):
+                        results.setdefault(recipe, {})[str(seed)] = run(file, recipe, seed)
+                        write(options.results, results)
+    print(table(results))
+    return 0
+
+
+def run(file: str, recipe: str, seed: int) -> dict[str, Any]:
+    """One run in a process of its own, so that its peak memory is its own."""
+    command = [sys.executable, "-m", "domainmetric.cli", "run", f"{Path(__file__).parent / file}:{recipe}", f"--seed={seed}"]
+    done = subprocess.run([*command, "--tracking.wandb=off"], stdout=subprocess.PIPE, text=True, check=True)
+    folder = Path(done.stdout.splitlines()[-1])
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    report["commit"] = json.loads((folder / "experiment.json").read_text())["machine"]["commit"]
+    return report
+
+
+def read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Finished reports by recipe and seed."""
+    if not path.is_file():
+        return {}
+    found: dict[str, dict[str, dict[str, Any]]] = json.loads(path.read_text())
+    return found
+
+
+def write(path: Path, results: dict[str, Any]) -> None:
+    """Keep the results, whole or not at all."""
+    path.parent.mkdir(exist_ok=True)
+    beside = path.with_suffix(".partial")
+    beside.write_text(json.dumps(results, indent=1) + "\n")
+    beside.replace(path)
+
+
+def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """Markdown: accuracy as mean, deviation, minimum and every seed; retrieval; training time."""
+    lines = [
+        "| recipe | MNIST test accuracy, % | minimum | each seed | P@1, % | MAP@R, % | oracle gap | training, s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for recipe in (recipe for recipes in RUNGS.values() for recipe in recipes):
+        reports = list(results.get(recipe, {}).values())
+        if not reports:
+            lines.append(f"| `{recipe}` | not run | | | | | | |")
+            continue
+        accuracy = [100 * report["target_accuracy"] for report in reports]
+        cross = [report["retrieval"]["target_to_source"] for report in reports]
+        gaps = [100 * report["selection"].get("gap_oracle", 0.0) for report in reports]
+        cells = (
+            f"`{recipe}`",
+            spread(accuracy),
+            f"{min(accuracy):.2f}",
+            ", ".join(f"{value:.2f}" for value in accuracy),
+            spread([100 * one["precision_at_1"] for one in cross]),
+            spread([100 * one["map_at_r"] for one in cross]),
+            f"{fmean(gaps):.2f}",
+            f"{fmean(report['seconds'] for report in reports):.0f}",
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation."""
+    return f"{fmean(values):.2f} ± {stdev(values):.2f}" if len(values) > 1 else f"{values[0]:.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

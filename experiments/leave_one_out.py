@@ -1,0 +1,36 @@
+"""What does each term contribute? `quick_full` and `quick_core` with one term left out at a time.
+
+Command: `python -m experiments.ladder` runs these beside the recipes of `svhn_to_mnist.py`, on the same seeds.
+Two arms have names already: `full` without information maximization is `core`, and `core` without its triplets, and so
+without anchors, is `dann_mmd`.
+"""
+
+from __future__ import annotations
+
+from domainmetric.experiment import Experiment
+from experiments.svhn_to_mnist import quick_core, quick_full
+
+
+def quick_full_without_triplet() -> Experiment:
+    """`quick_full` without triplets, and so without anchors."""
+    return quick_full().without("triplet")
+
+
+def quick_full_without_dann() -> Experiment:
+    """`quick_full` without the adversary."""
+    return quick_full().without("dann")
+
+
+def quick_full_without_mmd() -> Experiment:
+    """`quick_full` without MMD."""
+    return quick_full().without("mmd")
+
+
+def quick_core_without_dann() -> Experiment:
+    """`quick_core` without the adversary."""
+    return quick_core().without("dann")
+
+
+def quick_core_without_mmd() -> Experiment:
+    """`quick_core` without MMD."""
+    return quick_core().without("mmd")
