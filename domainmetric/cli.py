@@ -1,12 +1,17 @@
 """The command line: run, resume, show, profile. The only file that knows tyro.
 
-Errors that domainmetric raises on purpose are printed as one paragraph; status 1 for them, 2 for wrong usage, 130 for
-an interrupted run. Heavy imports happen inside the commands, so that help is immediate.
+Whatever goes wrong is told in one paragraph, with a traceback only under --debug. Exit status: 1 for a failure, 2 for
+wrong usage, 130 for an interrupted run. Heavy imports happen inside the commands, so that help is immediate.
 """
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+import io
 import json
+import os
+import re
 import sys
 import textwrap
 import traceback
@@ -33,6 +38,7 @@ domainmetric: cross-domain metric learning
 
 Example: domainmetric run experiments/svhn_to_mnist.py:quick_full --seed=1
 """
+QUOTED = r"'([^']*)'"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,18 +47,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        return dispatch(words)
-    except DomainMetricError as error:
-        if debug:
-            traceback.print_exc()
-        print(
-            textwrap.fill(f"domainmetric: {error}", 110, break_long_words=False, break_on_hyphens=False),
-            file=sys.stderr,
-        )
-        return status(error)
+        with warnings.catch_warnings():
+            # torchmetrics 0.9.3, which pytorch-adapt pins, imports it; nothing that a user could act on
+            warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
+            return dispatch(words)
     except KeyboardInterrupt:
-        print("domainmetric: interrupted.", file=sys.stderr)
-        return 130
+        return explain("interrupted.", 130, debug=debug)
+    except DomainMetricError as error:
+        return explain(str(error), status(error), debug=debug)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return explain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.", 1, debug=debug)
+    except Exception as error:
+        unexpected = f"unexpected {type(error).__name__}: {error}. Run it again with --debug to see where it came from."
+        return explain(unexpected, 1, debug=debug)
+
+
+def explain(text: str, exit_status: int, *, debug: bool) -> int:
+    """Print what went wrong as one paragraph, after the traceback where that is wanted. Returns the status."""
+    if debug:
+        traceback.print_exc()
+    paragraph = textwrap.fill(f"domainmetric: {text}", 110, break_long_words=False, break_on_hyphens=False)
+    print(paragraph, file=sys.stderr)
+    return exit_status
 
 
 def status(error: DomainMetricError) -> int:
@@ -82,7 +101,7 @@ def dispatch(words: list[str]) -> int:
 def run_command(words: list[str]) -> None:
     """Run a recipe; its folder is the last line of standard output, alone."""
     experiment = parse_experiment("run", words)
-    from domainmetric.run import run
+    from domainmetric.runner import run
 
     try:
         folder = run(experiment)
@@ -119,12 +138,12 @@ def resume_command(words: list[str]) -> None:
     """Continue a run."""
     file, rest = option(words, "--file")
     folder = only(rest, "resume RUN [--file FILE]")
-    import domainmetric.run as runs
     from domainmetric.recipes import load_file
+    from domainmetric.runner import resume
     from domainmetric.serialize import user_classes
 
     classes = user_classes(vars(load_file(Path(file)))) if file else None
-    finish(runs.resume(Path(folder), classes))
+    finish(resume(Path(folder), classes))
 
 
 def show_command(words: list[str]) -> None:
@@ -149,25 +168,67 @@ def profile_command(words: list[str]) -> None:
 
 
 def parse_experiment(command: str, words: list[str]) -> Experiment:
-    """The recipe, with the fields that the command line changes."""
-    targets = [word for word in words if not word.startswith("-")]
-    if not words or not targets or words[0].startswith("-"):
+    """The recipe, with the fields that the command line changes. Raises UsageError, or SystemExit(0) after help."""
+    if not words or words[0].startswith("-"):
         raise UsageError(f"Say which recipe: domainmetric {command} FILE[:RECIPE] [--field=value ...].")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
-        from domainmetric.recipes import load_recipe
+    from domainmetric.recipes import call_recipe, find_recipe
 
-        default = load_recipe(words[0])
+    recipe = find_recipe(words[0])
+    default = call_recipe(recipe, words[0])
+    about = f"{recipe.__doc__ or ''}\n\nParts that are classes are exchanged in a recipe, by replace()."
     import tyro
 
     config = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
     program = f"domainmetric {command} {words[0]}"
+    parser = tyro.extras.get_parser(type(default), default=default, config=config)
+    takes = {name: f"{a.metavar}: {a.help}" for a in parser._actions for name in a.option_strings}
+    arguments = [known_field(word, takes, program) for word in words[1:]]
+    printed = io.StringIO()
     try:
-        return tyro.cli(type(default), default=default, args=words[1:], prog=program, config=config)
+        with contextlib.redirect_stderr(printed):
+            return tyro.cli(
+                type(default), default=default, args=arguments, prog=program, description=about, config=config
+            )
     except SystemExit as end:
-        if end.code:
-            raise UsageError(f"The fields above do not fit the recipe; list them with: {program} --help") from None
-        raise
+        if not end.code:
+            raise
+        raise UsageError(f"{complaint(printed.getvalue(), takes, arguments)} All fields: {program} --help") from None
+
+
+def known_field(word: str, takes: dict[str, str], program: str) -> str:
+    """The word itself, unless it names a field that the recipe lacks; then UsageError with the most similar ones."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    name = name.replace("_", "-")
+    if name in takes:
+        return name + equals + value
+    last = name.rpartition(".")[2].removeprefix("--")
+    alike = [field for field in takes if field.rpartition(".")[2].removeprefix("--") == last]
+    known = alike or [field for field in takes if field.startswith("--") and field != "--help"]
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.0 if alike else 0.6)
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    raise UsageError(f"The recipe has no field {name}.{hint} All fields: {program} --help")
+
+
+def complaint(printed: str, takes: dict[str, str], arguments: list[str]) -> str:
+    """Tyro's boxed message as a sentence: what the field takes, and what came."""
+    lines = [line.strip("│╭╰╮╯ ") for line in printed.splitlines()]
+    lines = [line for line in lines[1:] if line]
+    first = next((i for i, line in enumerate(lines) if not line.strip("─")), len(lines))
+    text = " ".join(lines[:first])
+    stray = re.match(r"Unrecognized options: (\S+)", text)
+    if stray:
+        return f"'{stray[1]}' is not understood: a field is changed with --field=value."
+    choice = re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)\.", text)
+    if choice:
+        value, field, choices = choice.groups()
+        return f"{field} cannot be '{value}'.{nearest(value, re.findall(QUOTED, choices))}"
+    field, _, reason = text.removeprefix("Error parsing ").partition(": ")
+    if field in takes:
+        came, _ = option(arguments, field)
+        return f"{field} cannot be '{came}'. It takes {takes[field]}."
+    return reason if text.startswith("Error parsing ") else text
 
 
 def option(words: list[str], name: str) -> tuple[str | None, list[str]]:
@@ -192,28 +253,19 @@ def only(words: list[str], usage: str) -> str:
 def summary(report: dict[str, Any]) -> str:
     """A run's report for people."""
     cross, back = report["retrieval"]["target_to_source"], report["retrieval"]["source_to_target"]
+    heads = f"prototype {report['target_prototype_accuracy']:.2%}, k-NN {report['target_knn_accuracy']:.2%}"
+    conditions = f"seed {report['seed']}, {report['device']}, {report['seconds']:.0f} s of training"
     rows = [
-        (
-            "recipe",
-            f"{report['recipe']}, seed {report['seed']}, {report['device']}, {report['seconds']:.0f} s of training",
-        ),
-        (
-            "target accuracy",
-            f"{report['target_accuracy']:.2%} (prototype {report['target_prototype_accuracy']:.2%}, "
-            f"k-NN {report['target_knn_accuracy']:.2%})",
-        ),
+        ("recipe", f"{report['recipe']}, {conditions}"),
+        ("target accuracy", f"{report['target_accuracy']:.2%} ({heads})"),
         ("source accuracy", f"{report['source_accuracy']:.2%} held out, {report['source_test_accuracy']:.2%} test"),
         ("target -> source", f"P@1 {cross['precision_at_1']:.2%}, MAP@R {cross['map_at_r']:.2%}"),
         ("source -> target", f"P@1 {back['precision_at_1']:.2%}, MAP@R {back['map_at_r']:.2%}"),
     ]
     if "gap_oracle" in report["selection"]:
         chosen = report["selection"]
-        rows.append(
-            (
-                "selection",
-                f"{chosen['rule']}, step {chosen['step']}, oracle gap {100 * chosen['gap_oracle']:.2f} points",
-            )
-        )
+        gap = f"oracle gap {100 * chosen['gap_oracle']:.2f} points"
+        rows.append(("selection", f"{chosen['rule']}, step {chosen['step']}, {gap}"))
     if "anchors/precision_oracle" in report["anchors"]:
         rows.append(("anchors", f"match precision (oracle) {report['anchors']['anchors/precision_oracle']:.2%}"))
     return "\n".join(f"{name:>17}  {text}" for name, text in rows)

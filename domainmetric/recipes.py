@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from domainmetric.errors import UsageError, nearest
+from domainmetric.errors import DomainMetricError, UsageError, nearest
 from domainmetric.experiment import Experiment
 
 
@@ -28,12 +28,7 @@ def load_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[spec.name]
-        if isinstance(error, SyntaxError):
-            where = f"line {error.lineno}: {error.msg}"
-        else:
-            inside = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-            line = f"line {inside[-1].lineno}: " if inside else ""
-            where = f"{line}{type(error).__name__}: {error}"
+        where = location(error, path)
         raise UsageError(
             f"{path} could not be read as Python ({where}). Fix the file, then run the command again."
         ) from error
@@ -48,13 +43,14 @@ def recipes(module: ModuleType) -> dict[str, Callable[[], Any]]:
             continue
         signature = inspect.signature(value)
         needed = [p for p in signature.parameters.values() if p.default is p.empty]
-        if not needed and signature.return_annotation in (Experiment, "Experiment"):
+        returns = signature.return_annotation  # a string under `from __future__ import annotations`
+        if not needed and (returns is Experiment or str(returns).rpartition(".")[2] == "Experiment"):
             found[name] = value
     return found
 
 
-def load_recipe(target: str) -> Experiment:
-    """The experiment of `FILE:RECIPE`; a file with one recipe needs no name.
+def find_recipe(target: str) -> Callable[[], Any]:
+    """The function that `FILE:RECIPE` names; a file with one recipe needs no name.
 
     Raises UsageError with the nearest name.
     """
@@ -68,9 +64,33 @@ def load_recipe(target: str) -> Experiment:
     name = name or next(iter(known))
     if name not in known:
         raise UsageError(f"{file} has no recipe '{name}'.{nearest(name, known)}")
-    experiment = known[name]()
+    return known[name]
+
+
+def load_recipe(target: str) -> Experiment:
+    """The experiment of `FILE:RECIPE`. Raises UsageError where there is none."""
+    return call_recipe(find_recipe(target), target)
+
+
+def call_recipe(recipe: Callable[[], Any], target: str) -> Experiment:
+    """What a recipe returns; `target` names it in errors. Raises UsageError where that is no Experiment."""
+    try:
+        experiment = recipe()
+    except DomainMetricError:
+        raise
+    except Exception as error:
+        where = location(error, Path(inspect.getfile(recipe)))
+        raise UsageError(f"The recipe {target} failed ({where}). Fix it, then run the command again.") from error
     if not isinstance(experiment, Experiment):
-        raise UsageError(
-            f"The recipe {name} of {file} returned a {type(experiment).__name__}, but must return an Experiment."
-        )
+        came = type(experiment).__name__
+        raise UsageError(f"The recipe {target} returned a {came}, but must return an Experiment.")
     return experiment
+
+
+def location(error: Exception, path: Path) -> str:
+    """Line, class and message of an error that arose in the file `path`."""
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: {error.msg}"
+    inside = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path.absolute()]
+    line = f"line {inside[-1].lineno}: " if inside else ""
+    return f"{line}{type(error).__name__}: {error}"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from domainmetric.errors import RunFolderError
+from domainmetric.errors import Interrupted, RunFolderError
 from domainmetric.experiment import Experiment
 from domainmetric.models.network import DomainName
 from domainmetric.randomness import isolated
@@ -114,7 +114,10 @@ def carry_out(folder: Path, experiment: Experiment) -> Path:
                 stop=stop,
             )
             record, saved = start(session)
-            state = train_phases(session, record, saved)
+            try:
+                state = train_phases(session, record, saved)
+            except Interrupted as asked:
+                raise Interrupted(f"{asked} Continue with: domainmetric resume {folder}") from asked
         network.load_state_dict(read_tensors(folder / MODEL)[0])
         with fabric.autocast():
             final = Final(experiment, network, data)
