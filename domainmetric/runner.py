@@ -33,7 +33,7 @@ from domainmetric.training.phases import (
     save,
 )
 from domainmetric.training.progress import Progress
-from domainmetric.training.state import PhaseState, group
+from domainmetric.training.state import PhaseState, group, load_weights
 from domainmetric.training.stop import StopFlag
 from domainmetric.training.tracking import Log
 from domainmetric.training.wandb_mirror import start_mirror
@@ -118,7 +118,7 @@ def carry_out(folder: Path, experiment: Experiment) -> Path:
                 state = train_phases(session, record, saved)
             except Interrupted as asked:
                 raise Interrupted(f"{asked} Continue with: domainmetric resume {folder}") from asked
-        network.load_state_dict(read_tensors(folder / MODEL)[0])
+        load_weights(network, read_tensors(folder / MODEL)[0])
         with fabric.autocast():
             final = Final(experiment, network, data)
             matches = final_matches(state, data)
@@ -139,7 +139,7 @@ def start(session: Session) -> tuple[Record, dict[str, Tensor] | None]:
         return Record(), None
     saved, facts = read_tensors(path)
     record = Record(**facts)
-    session.network.load_state_dict(group(saved)["network"])
+    load_weights(session.network, group(saved).get("network", {}))
     session.log.cut_back(first_step(session.experiment, record.phase) + record.step)
     return record, saved
 

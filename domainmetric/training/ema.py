@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from itertools import chain
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from domainmetric.models.network import Network
 
@@ -20,6 +22,11 @@ def teacher_of(network: Network) -> Network:
 @torch.no_grad()
 def follow(teacher: nn.Module, network: nn.Module, decay: float) -> None:
     """Move the teacher's weights and batch statistics towards the network's: t <- decay t + (1 - decay) n."""
-    state = network.state_dict()
-    own = {name: value for name, value in teacher.state_dict().items() if value.is_floating_point()}
-    torch._foreach_lerp_(list(own.values()), [state[name] for name in own], 1 - decay)
+    pairs = zip(_values(teacher), _values(network), strict=True)
+    own, other = zip(*((t, n) for t, n in pairs if t.is_floating_point()), strict=True)
+    torch._foreach_lerp_(own, other, 1 - decay)
+
+
+def _values(network: nn.Module) -> Iterator[Tensor]:
+    """Parameters and buffers, each once: a state dict would name those of tied branches twice, and move them twice."""
+    return chain(network.parameters(), network.buffers())

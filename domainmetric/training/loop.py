@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from lightning_fabric import Fabric
@@ -40,23 +40,6 @@ class Watch:
     """Whether the run was asked to stop."""
 
 
-@dataclass(eq=False)
-class Window:
-    """Losses and notes since the last report, kept on the device."""
-
-    values: list[dict[str, Tensor]] = field(default_factory=list)
-
-    def add(self, values: dict[str, Tensor]) -> None:
-        self.values.append({name: value.detach() for name, value in values.items()})
-
-    def means(self) -> Values:
-        """The mean of each name over the window, in one read; the window starts anew."""
-        names = list(self.values[0])
-        table = torch.stack([torch.stack([values[name].float() for name in names]) for values in self.values]).mean(0)
-        self.values.clear()
-        return dict(zip(names, table.tolist(), strict=True))
-
-
 def train(
     fabric: Fabric,
     experiment: Experiment,
@@ -73,7 +56,7 @@ def train(
     network = fabric.setup_module(state.network)
     optimizer = fabric.setup_optimizers(state.optimizer)
     assert not isinstance(optimizer, tuple)  # one in, one out
-    window, began = Window(), time.perf_counter() - seconds
+    began = time.perf_counter() - seconds
     with isolated(experiment.seed, "training"):
         while state.step < phase.steps:
             torch.manual_seed(batches.step_seed(state.step))
@@ -82,16 +65,17 @@ def train(
             with fabric.autocast():
                 step, values = losses(network, batches, phase, state)
             total = torch.stack(list(values.values())).sum()
-            window.add({"loss/total": total, **{f"loss/{k}": v for k, v in values.items()}, **step.notes})
-            if state.step % experiment.evaluation.gradient_every == 0:
-                watch.log(state.step, shares(values, step))
+            state.window.add({"loss/total": total, **{f"loss/{k}": v for k, v in values.items()}, **step.notes})
+            measured = shares(values, step) if state.step % experiment.evaluation.gradient_every == 0 else None
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(total)
             optimizer.step()
             if isinstance(phase, AdaptationPhase) and state.teacher is not None:
                 follow(state.teacher, state.network, phase.ema)
             state.step += 1
-            report(experiment, phase, state, watch, window, lambda: time.perf_counter() - began)
+            if measured is not None:  # under the step that it led to, like all else that a step leaves behind
+                watch.log(state.step, measured)
+            report(experiment, phase, state, watch, lambda: time.perf_counter() - began)
     return time.perf_counter() - began
 
 
@@ -133,13 +117,11 @@ def shares(values: dict[str, Tensor], step: Step) -> Values:
     return result
 
 
-def report(
-    experiment: Experiment, phase: Phase, state: PhaseState, watch: Watch, window: Window, clock: Callable[[], float]
-) -> None:
+def report(experiment: Experiment, phase: Phase, state: PhaseState, watch: Watch, clock: Callable[[], float]) -> None:
     """What is due after a step: values, evaluation, checkpoint, and the question whether to stop."""
     last, loss = state.step == phase.steps, None
     if last or state.step % experiment.evaluation.gradient_every == 0:
-        values = window.means()
+        values = state.window.means()
         loss = values["loss/total"]
         watch.log(state.step, {**values, "learning_rate": state.optimizer.param_groups[0]["lr"], "seconds": clock()})
     watch.advance(state.step, loss)
@@ -147,8 +129,6 @@ def report(
         watch.evaluate(state.step)
     stop = watch.stopping()
     if stop or (state.step % experiment.runtime.checkpoint_every == 0 and not last):
-        if window.values:  # a resumed run starts an empty window, so this one is closed in both
-            watch.log(state.step, window.means())
         watch.checkpoint(clock())
     if stop:
         raise Interrupted("The run was asked to stop. Its state is saved.")

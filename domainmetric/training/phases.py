@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from domainmetric.training.evaluation import Look
 from domainmetric.training.loop import Values, Watch, calibrate, train
 from domainmetric.training.objective import Objective
 from domainmetric.training.progress import Progress
-from domainmetric.training.state import PhaseState, group, set_training
+from domainmetric.training.state import PhaseState, group, load_weights, set_training
 from domainmetric.training.stop import StopFlag
 from domainmetric.training.tracking import Log
 
@@ -75,21 +76,21 @@ def run_phase(session: Session, record: Record, saved: dict[str, Tensor] | None)
     """Do the phase `record.phase`; `saved` is what the checkpoint held, when the run is resumed within it."""
     experiment = session.experiment
     name, phase = list(experiment.phases.items())[record.phase]
+    began, fresh = time.perf_counter(), record.step == 0
     state, batches = build(session, name, phase)
     session.progress.phase(name, phase.steps, record.step)
-    if record.step and saved is not None:
+    if not fresh and saved is not None:
         state.restore(saved, record.step)
     key = reuse_key(session, name, phase)
     store = experiment.runs_root / ".phases" / f"{key}.safetensors"
-    if key is not None and record.step == 0 and store.is_file():
+    if key is not None and fresh and store.is_file():
         reuse(session, record, name, store)
         return state
     written: list[tuple[int, Values]] = []
     watch = watcher(session, record, state, phase, written)
-    record.seconds[name] = train(
-        session.fabric, experiment, phase, batches, state, watch, record.seconds.get(name, 0.0)
-    )
-    if key is not None and record.step == 0:
+    spent = record.seconds.get(name, 0.0) + time.perf_counter() - began  # a set-level matcher works when it is built
+    record.seconds[name] = train(session.fabric, experiment, phase, batches, state, watch, spent)
+    if key is not None and fresh:
         store.parent.mkdir(parents=True, exist_ok=True)
         network = {k: v for k, v in state.tensors().items() if k.startswith("network/")}
         write_tensors(store, network, {"seconds": record.seconds[name], "log": written})
@@ -169,6 +170,11 @@ def select(session: Session, record: Record, evidence: Evidence, step: int) -> N
         record.best = score
     elif step < list(session.experiment.phases.values())[-1].steps:
         return
+    keep(session, record, step)
+
+
+def keep(session: Session, record: Record, step: int) -> None:
+    """Write the network down as the checkpoint to report."""
     record.selected_step = step
     write_tensors(session.folder / MODEL, session.network.state_dict(), {"step": step})
 
@@ -184,9 +190,13 @@ def network_tensors(network: Network) -> dict[str, Tensor]:
 
 
 def reuse_key(session: Session, name: str, phase: Phase) -> str | None:
-    """Hash of all that a first, source-only phase depends on; None for other phases, which are never reused."""
+    """Hash of all that a first, source-only phase depends on; None for other phases, which are never reused.
+
+    Nor is a phase among whose checkpoints the best is to be chosen: the store holds the last one alone.
+    """
     experiment = session.experiment
-    if not isinstance(phase, SourcePhase) or next(iter(experiment.phases)) != name:
+    chosen = len(experiment.phases) == 1 and isinstance(experiment.selection, BestScore)
+    if not isinstance(phase, SourcePhase) or next(iter(experiment.phases)) != name or chosen:
         return None
     fields = ("seed", "image_size", "source_validation", "model", "data", "evaluation")
     machine = runtime.description(session.fabric.device)
@@ -205,12 +215,14 @@ def reuse_key(session: Session, name: str, phase: Phase) -> str | None:
 def reuse(session: Session, record: Record, name: str, store: Path) -> None:
     """Take a finished phase from the cache: weights, recorded time and log."""
     tensors, facts = read_tensors(store)
-    session.network.load_state_dict(group(tensors)["network"])
+    load_weights(session.network, group(tensors).get("network", {}))
     offset = first_step(session.experiment, record.phase)
     for step, values in facts["log"]:
         session.log.metrics(offset + step, values)
     record.seconds[name] = facts["seconds"]
     record.reused.append(name)
+    if len(session.experiment.phases) == 1:
+        keep(session, record, session.experiment.phases[name].steps)
     session.log.event("phase reused", f"'{name}' was taken from the cache; its recorded time counts.")
     for _ in range(session.experiment.phases[name].steps):
         session.progress.advance()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,34 @@ from domainmetric.anchors.base import AnchorMatcher
 from domainmetric.errors import RunFolderError
 from domainmetric.models.network import Network
 from domainmetric.training.objective import Objective
+
+
+@dataclass(eq=False)
+class Window:
+    """Losses and notes since the last report, kept on the device."""
+
+    values: list[dict[str, Tensor]] = field(default_factory=list)
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        """Take in what one step told, under the same names as every step of the phase."""
+        self.values.append({name: value.detach() for name, value in values.items()})
+
+    def means(self) -> dict[str, float]:
+        """The mean of each name over the window, in one read; the window starts anew."""
+        names = list(self.values[0])
+        table = torch.stack([torch.stack([values[name].float() for name in names]) for values in self.values]).mean(0)
+        self.values.clear()
+        return dict(zip(names, table.tolist(), strict=True))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The open window: for each name its values, step by step."""
+        names = self.values[0] if self.values else ()
+        return {name: torch.stack([values[name] for values in self.values]) for name in names}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take up what `tensors` wrote down."""
+        columns = [column.unbind() for column in tensors.values()]
+        self.values = [dict(zip(tensors, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 @dataclass(eq=False)
@@ -24,6 +52,8 @@ class PhaseState:
     matcher: AnchorMatcher | None
     step: int = 0
     """Steps done."""
+    window: Window = field(default_factory=Window)
+    """What the steps since the last report told."""
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it, under names that tell where it belongs."""
@@ -35,18 +65,16 @@ class PhaseState:
             state |= {f"matcher/{name}": value for name, value in self.matcher.memory.items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             state |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in values.items()}
+        state |= {f"window/{name}": value for name, value in self.window.tensors().items()}
         return state
 
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
         """Take up what `tensors` wrote down. Raises RunFolderError where the names or shapes do not fit."""
         parts = group(tensors)
-        try:
-            self.network.load_state_dict(parts.get("network", {}))
-            self.objective.load_state_dict(parts.get("objective", {}))
-            if self.teacher is not None:
-                self.teacher.load_state_dict(parts.get("teacher", {}))
-        except RuntimeError as error:
-            raise RunFolderError(f"The checkpoint does not fit this experiment: {error}") from error
+        load_weights(self.network, parts.get("network", {}))
+        load_weights(self.objective, parts.get("objective", {}))
+        if self.teacher is not None:
+            load_weights(self.teacher, parts.get("teacher", {}))
         device = next(self.network.parameters()).device
         if self.matcher is not None:
             self.matcher.memory.clear()
@@ -56,7 +84,16 @@ class PhaseState:
             index, key = name.split("/")
             states.setdefault(int(index), {})[key] = value
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
+        self.window.restore({name: value.to(device) for name, value in parts.get("window", {}).items()})
         self.step = step
+
+
+def load_weights(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Give a module its weights. Raises RunFolderError where names or shapes do not fit."""
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise RunFolderError(f"The checkpoint does not fit this experiment: {error}") from error
 
 
 def group(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
