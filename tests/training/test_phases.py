@@ -1,0 +1,72 @@
+"""Phases: a finished source phase is reused, with its time; what is reused is what would have been trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from domainmetric.experiment import BestScore, Experiment
+from domainmetric.metrics.selection import Entropy
+from domainmetric.training.checkpoint import read_json
+from tests import tiny
+from tests.training.running import after, go_on, report, same, short, told, train, weights
+
+
+def often_saved(experiment: Experiment) -> Experiment:
+    """With checkpoints inside the source phase, as every phase of a usual length has them."""
+    return replace(experiment, runtime=replace(experiment.runtime, checkpoint_every=5))
+
+
+def test_a_reused_phase_gives_the_same_result_and_counts_its_time(tmp_path: Path) -> None:
+    experiment = often_saved(short(tiny.experiment(tmp_path, "mmd")))
+    first, second = train(experiment), train(experiment)
+    assert report(first)["reused"] == [] and report(second)["reused"] == ["source"]
+    assert same(weights(first), weights(second))
+    assert told(first) == told(second)
+    (store,) = (tmp_path / ".phases").iterdir()
+    shared = read_json(first / "report.json")["seconds"], read_json(second / "report.json")["seconds"]
+    assert shared[1] > 0.3 * shared[0], "the source phase's recorded time is part of the second run's seconds"
+    assert store.suffix == ".safetensors"
+
+
+def test_the_phase_is_shared_by_variants_that_adapt_otherwise(tmp_path: Path) -> None:
+    train(short(tiny.experiment(tmp_path, "mmd")))
+    other = train(short(tiny.experiment(tmp_path, "information", "dann")))
+    assert report(other)["reused"] == ["source"]
+
+
+def test_a_run_of_the_source_phase_alone_can_reuse_it(tmp_path: Path) -> None:
+    first = train(short(tiny.experiment(tmp_path)))
+    second = train(short(tiny.experiment(tmp_path)))
+    assert report(second)["reused"] == ["source"]
+    assert same(weights(first), weights(second))
+    assert {**report(second), "reused": []} == report(first)
+
+
+def test_a_phase_among_whose_checkpoints_one_is_chosen_is_trained_anew(tmp_path: Path) -> None:
+    experiment = replace(short(tiny.experiment(tmp_path)), selection=BestScore(score=Entropy()))
+    first, second = train(experiment), train(experiment)
+    assert report(second) == report(first)
+    assert report(second)["reused"] == []
+
+
+@pytest.mark.parametrize("change", ["seed", "model", "source steps", "data"])
+def test_what_the_phase_depends_on_is_part_of_its_key(change: str, tmp_path: Path) -> None:
+    experiment = short(tiny.experiment(tmp_path))
+    train(experiment)
+    changed = {
+        "seed": lambda: replace(experiment, seed=1),
+        "model": lambda: replace(experiment, model=replace(experiment.model, scale=9.0)),
+        "source steps": lambda: short(experiment, source=13),
+        "data": lambda: replace(experiment, data=replace(experiment.data, source=tiny.Colored(num_train=324))),
+    }[change]()
+    assert report(train(changed))["reused"] == []
+
+
+def test_an_interrupted_phase_is_not_stored(tmp_path: Path) -> None:
+    experiment = short(tiny.experiment(tmp_path))
+    folder = go_on(train(experiment, after(6)))
+    assert report(folder)["reused"] == []
+    assert not (tmp_path / ".phases").exists(), "its log began before the interruption, so it could not be told again"
