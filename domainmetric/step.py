@@ -24,6 +24,10 @@ class Step:
 
     source: SourceBatch
     encoded_source: Encoded
+    """The random source rows; cut out of `encoded_by_source`."""
+    encoded_by_source: Encoded
+    """All rows that the source branch encoded, the random ones and then the matched ones. The gradients of all terms
+    meet in its `z`; in that of `encoded_source` they do not, since logits are made before the rows are cut apart."""
     encoded_source_by_target: Encoded | None = None
     """The source images through the target branch, in the source phase of two unlike backbones."""
     target: TargetBatch | None = None

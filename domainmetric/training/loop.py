@@ -106,7 +106,7 @@ def refresh_banks(fabric: Fabric, experiment: Experiment, batches: Batches, stat
 
 def shares(values: dict[str, Tensor], step: Step) -> Values:
     """Each term's share of the summed gradient norms at the embeddings, `gradient/target/triplet` and so on."""
-    embeddings = {"source": step.encoded_source.z}
+    embeddings = {"source": step.encoded_by_source.z}
     if step.encoded_target is not None:
         embeddings["target"] = step.encoded_target.z
     result = {}

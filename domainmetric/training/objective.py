@@ -70,6 +70,7 @@ class Objective(nn.Module):
         return Step(
             source=source,
             encoded_source=encoded_source,
+            encoded_by_source=encoded,
             encoded_source_by_target=network("target", source.images) if self.train_both_branches else None,
             target=target,
             encoded_target=encoded_target,
