@@ -104,9 +104,7 @@ def draw(session: Session, final: Final, matched: Matched) -> None:
     experiment, data = session.experiment, session.data
     classes, folder = data.source_train.classes, session.folder / "figures"
     folder.mkdir(exist_ok=True)
-    accuracy = float((final.target_test.logits.argmax(1) == labels_of(data.target_test)).float().mean())
-    right = f"{accuracy:.1%} of {len(data.target_test):,} target test images right"
-    title = f"{experiment.name}, seed {experiment.seed}: {right}"
+    run = f"{experiment.name}, seed {experiment.seed}"
     phases = {name: first_step(experiment, index) for index, name in enumerate(experiment.phases)}
     figures = {
         "embedding_map": embedding_map(
@@ -118,10 +116,8 @@ def draw(session: Session, final: Final, matched: Matched) -> None:
             seed=experiment.seed,
             target_colors="true class (oracle)",
         ),
-        "confusion_matrix": confusion_matrix(np.array(final.confusion()), classes, title),
-        "loss_curves": loss_curves(
-            history(session.folder), phases=phases, title=f"{experiment.name}, seed {experiment.seed}"
-        ),
+        "confusion_matrix": confusion_matrix(np.array(final.confusion()), classes, f"{run}: target test images"),
+        "loss_curves": loss_curves(history(session.folder), phases=phases, title=run),
     }
     if matched is not None:
         figures["anchors"] = draw_anchors(session, *matched)
