@@ -7,6 +7,7 @@ wrong usage, 130 for an interrupted run. Heavy imports happen inside the command
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 import io
 import json
@@ -16,7 +17,7 @@ import sys
 import textwrap
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,55 +181,63 @@ def parse_experiment(command: str, words: list[str]) -> Experiment:
 
     config = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
     program = f"domainmetric {command} {words[0]}"
-    parser = tyro.extras.get_parser(type(default), default=default, config=config)
-    takes = {name: f"{a.metavar}: {a.help}" for a in parser._actions for name in a.option_strings}
-    arguments = [known_field(word, takes, program) for word in words[1:]]
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
             return tyro.cli(
-                type(default), default=default, args=arguments, prog=program, description=about, config=config
+                type(default), default=default, args=words[1:], prog=program, description=about, config=config
             )
     except SystemExit as end:
         if not end.code:
             raise
-        raise UsageError(f"{complaint(printed.getvalue(), takes, arguments)} All fields: {program} --help") from None
+        raise UsageError(f"{complaint(printed.getvalue(), words[1:], default)} All fields: {program} --help") from None
 
 
-def known_field(word: str, takes: dict[str, str], program: str) -> str:
-    """The word itself, unless it names a field that the recipe lacks; then UsageError with the most similar ones."""
-    if not word.startswith("--"):
-        return word
-    name, equals, value = word.partition("=")
-    name = name.replace("_", "-")
-    if name in takes:
-        return name + equals + value
-    last = name.rpartition(".")[2].removeprefix("--")
-    alike = [field for field in takes if field.rpartition(".")[2].removeprefix("--") == last]
-    known = alike or [field for field in takes if field.startswith("--") and field != "--help"]
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.0 if alike else 0.6)
-    hint = f" Did you mean {' or '.join(close)}?" if close else ""
-    raise UsageError(f"The recipe has no field {name}.{hint} All fields: {program} --help")
-
-
-def complaint(printed: str, takes: dict[str, str], arguments: list[str]) -> str:
-    """Tyro's boxed message as a sentence: what the field takes, and what came."""
-    lines = [line.strip("│╭╰╮╯ ") for line in printed.splitlines()]
-    lines = [line for line in lines[1:] if line]
-    first = next((i for i, line in enumerate(lines) if not line.strip("─")), len(lines))
-    text = " ".join(lines[:first])
-    stray = re.match(r"Unrecognized options: (\S+)", text)
-    if stray:
-        return f"'{stray[1]}' is not understood: a field is changed with --field=value."
+def complaint(printed: str, words: list[str], default: Experiment) -> str:
+    """Tyro's boxed message as a sentence: what is wrong, and what would be right."""
+    lines = [line.strip("│╭╰╮╯ ") for line in printed.splitlines()[1:]]  # the first is a title
+    ruled = " ".join(line if line.strip("─-") else "\n" for line in lines if line)  # ruled off by lines or dashes
+    parts = [part.strip() for part in ruled.split("\n") if part.strip()]
+    text = parts[0]
+    unknown = re.match(r"Unrecognized options: (\S+)", text)
+    if unknown and unknown[1].startswith("--"):
+        name = unknown[1].partition("=")[0]
+        return f"The recipe has no field {name}.{similar(name, list(fields(default)))}"
+    if unknown:
+        return f"'{unknown[1]}' is not understood: a field is changed with --field=value."
     choice = re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)\.", text)
     if choice:
         value, field, choices = choice.groups()
         return f"{field} cannot be '{value}'.{nearest(value, re.findall(QUOTED, choices))}"
     field, _, reason = text.removeprefix("Error parsing ").partition(": ")
-    if field in takes:
-        came, _ = option(arguments, field)
-        return f"{field} cannot be '{came}'. It takes {takes[field]}."
+    if field.startswith("--"):
+        came, _ = option(words, field)
+        explained = next((part for part in parts if part.startswith("Argument helptext: ")), "")
+        return f"{field} cannot be '{came}'. It is: {explained.removeprefix(f'Argument helptext: {field} ')}."
     return reason if text.startswith("Error parsing ") else text
+
+
+def fields(value: Any, name: str = "-") -> Iterator[str]:
+    """The flags of an experiment: `--seed`, `--phases.source.optimizer.lr` and so on."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        inside = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
+    elif isinstance(value, dict):
+        inside = list(value.items())
+    elif isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+        inside = [(str(index), item) for index, item in enumerate(value)]
+    else:
+        yield name.replace("_", "-")
+        return
+    for key, item in inside:
+        yield from fields(item, f"{name}-{key}" if name == "-" else f"{name}.{key}")
+
+
+def similar(name: str, known: list[str]) -> str:
+    """A sentence that names the fields most like `name`: of the same last part, or spelled alike."""
+    last = name.removeprefix("--").rpartition(".")[2]
+    alike = [field for field in known if field.removeprefix("--").rpartition(".")[2] == last]
+    close = difflib.get_close_matches(name, alike or known, n=3, cutoff=0.0 if alike else 0.6)
+    return f" Did you mean {' or '.join(close)}?" if close else ""
 
 
 def option(words: list[str], name: str) -> tuple[str | None, list[str]]:

@@ -29,6 +29,12 @@ needs_proc = pytest.mark.skipif(
 OFFLINE = Tracking(wandb="offline", tags=("quick",))
 
 
+@pytest.fixture(autouse=True)
+def wandb_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests are about the real wandb, which all others switch off."""
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+
+
 def test_what_is_written_reads_back(tmp_path: Path) -> None:
     log = Log(tmp_path)
     log.metrics(0, {"loss/total": 2.5, "accuracy (oracle)": float("nan")})

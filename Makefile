@@ -1,0 +1,40 @@
+# Every verb sets up what it needs: a virtual environment in .venv with exactly the locked packages.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+export WANDB_SILENT ?= true
+
+.PHONY: demo test test-all check fix
+
+demo: $(STAMP)  ## the transfer on generated street digits and scikit-learn's real ones; no download
+	$(BIN)/python -m experiments.demo
+
+test: $(STAMP)  ## style, floors, and the quick tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/pytest -q -m "not slow"
+
+test-all: check  ## everything: types too, the slow tests, and the quick ones with shapes checked at run time
+	$(BIN)/pytest -q
+	$(BIN)/pytest -q -m "not slow" --jaxtyping-packages=domainmetric,data_prep,beartype.beartype
+
+check: $(STAMP)  ## style, types and floors, without running anything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/mypy
+
+fix: $(STAMP)  ## format, and mend what can be mended without thought
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "domainmetric needs Python 3.11 or newer, but $(PYTHON) is: $$($(PYTHON) --version 2>&1)."; \
+		echo "Name a newer one, such as: make $(or $(MAKECMDGOALS),test) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q uv
+	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-build-isolation --no-deps -e .
+	@touch $(STAMP)

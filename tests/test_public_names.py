@@ -1,0 +1,56 @@
+"""What `domainmetric` offers by name. A change here is a change of the public interface: say it in CHANGELOG.md."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import domainmetric
+
+PUBLIC = """
+AdaptationPhase AlignmentTerm AllLabels AnchorContext AnchorMatcher AnchorStrategy Augment Augmentation Backbone
+Bank Banks BestScore Branches CenterCrop ChecksumMismatch Chord ChordSquared ClassQuota Classify
+ClassifyLabelledTarget ConfigError Constant Cosine Dann DataError DataNotPrepared Distance Domain DomainMetricError
+Dtn EasyPositiveHardNegative Evaluation Experiment Framing Geodesic HardNegative ImageSet InformationMaximization
+Interrupted LastCheckpoint LossValue MarginTriplet Matches Metric MetricLoss Miner Mmd Mnist Model Nearest OneCycle
+Optimizer Oracle Pad Pair Pairs Part PartContext PartModule Phase PixelNearest Prototype RandomAnchors Resize Roles
+RunFolderError Runtime Schedule Selection SelectionScore SemiHard Separate SigmoidRamp SklearnDigits SmallCnn
+SourcePhase Step StreetDigits Svhn Term Tied Tracking Transport Triplets UsageError Usps resume run
+""".split()  # noqa: SIM905 (a hundred names read better as text)
+
+
+def test_the_names_are_pinned_and_sorted() -> None:
+    assert domainmetric.__all__ == sorted(PUBLIC)
+    assert set(domainmetric.__all__) <= set(dir(domainmetric))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_each_name_is_found_at_its_home_and_documented(name: str) -> None:
+    value = getattr(domainmetric, name)
+    assert value.__module__ == f"domainmetric.{domainmetric._HOME[name]}"
+    assert value.__name__ == name
+    assert (inspect.getdoc(value) or "").strip()
+
+
+def test_type_checkers_and_python_read_the_same_names() -> None:
+    tree = ast.parse(Path(inspect.getfile(domainmetric)).read_text())
+    (guarded,) = (node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in guarded.body if isinstance(node, ast.ImportFrom)]
+    typed = {alias.name: str(node.module).removeprefix("domainmetric.") for node in imports for alias in node.names}
+    assert typed == domainmetric._HOME
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="module 'domainmetric' has no attribute 'Expriment'"):
+        _ = domainmetric.Expriment  # type: ignore[attr-defined]
+
+
+def test_importing_the_package_imports_no_torch_and_using_it_warns_of_nothing() -> None:
+    code = "import sys, domainmetric; assert 'torch' not in sys.modules; domainmetric.run, domainmetric.Dann"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
