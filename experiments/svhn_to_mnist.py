@@ -11,25 +11,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from domainmetric.alignment.dann import Dann
-from domainmetric.alignment.information import InformationMaximization
-from domainmetric.alignment.mmd import Mmd
-from domainmetric.anchors.base import AnchorStrategy
-from domainmetric.anchors.nearest import Nearest
-from domainmetric.anchors.pixel import PixelNearest
-from domainmetric.data.digits import Mnist, Svhn
-from domainmetric.data.pair import Pair
-from domainmetric.experiment import (
+from domainmetric import (
     AdaptationPhase,
     AllLabels,
+    AnchorStrategy,
+    Classify,
+    ClassifyLabelledTarget,
+    Dann,
+    Dtn,
     Experiment,
+    InformationMaximization,
+    Metric,
+    Mmd,
+    Mnist,
+    Model,
+    Nearest,
     Optimizer,
+    Pair,
+    PixelNearest,
+    Separate,
+    SigmoidRamp,
     SourcePhase,
+    Svhn,
+    Term,
 )
-from domainmetric.models.cnn import Dtn
-from domainmetric.models.network import Model, Separate
-from domainmetric.schedules import SigmoidRamp
-from domainmetric.terms import Classify, ClassifyLabelledTarget, Metric, Term
 
 SVHN_TO_MNIST = Pair(source=Svhn(), target=Mnist())
 
