@@ -11,13 +11,13 @@ from torch import Tensor
 from domainmetric.geometry import squared_chord
 
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Factors on the median squared distance: five Gaussian kernels (Long et al. 2015, DAN)."""
+"""Factors on the mean squared distance: five Gaussian kernels (Long et al. 2015, DAN)."""
 
 
 def entropy(p: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
     """Shannon entropy of each row of probabilities, in nats: [0, ln k]."""
-    plogp: Float[Tensor, "n k"] = torch.special.xlogy(p, p)
-    return -plogp.sum(-1)
+    floor = torch.finfo(p.dtype).tiny  # at p = 0 the gradient of p log p is infinite, and its product with 0 not a number
+    return -(p * p.clamp_min(floor).log()).sum(-1)
 
 
 def information(p: Float[Tensor, "n k"]) -> Float[Tensor, ""]:

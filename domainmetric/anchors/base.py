@@ -54,10 +54,16 @@ class AnchorMatcher(nn.Module, ABC):
         self.memory |= {"rows": bank.rows, "z": bank.z, "labels": bank.labels}
 
     def member(self, z_t: Float[Tensor, "m d"], label: Int64[Tensor, " m"], num: int) -> Int64[Tensor, "m num"]:
-        """Rows of the `num` nearest items of the remembered source bank that have the given labels."""
+        """Rows of the `num` nearest items of the remembered source bank that have the given labels.
+
+        Where the bank holds fewer of a class, the nearest one fills the places that are left.
+        """
         other = self.memory["labels"] != label[:, None]
         similarity = (z_t @ self.memory["z"].T).masked_fill_(other, -torch.inf)
-        return self.memory["rows"][similarity.topk(num, 1).indices]
+        value, index = similarity.topk(min(num, similarity.shape[1]), 1)
+        index = torch.where(value.isinf(), index[:, :1], index)
+        index = torch.cat([index, index[:, :1].expand(-1, num - index.shape[1])], 1)
+        return self.memory["rows"][index]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,4 +53,4 @@ class _Nearest(AnchorMatcher):
         confidence, label = votes.max(1)
         index = self.member(z_t, label, self.spec.num_anchors)
         keep = torch.ones_like(target_index, dtype=torch.bool)
-        return Matches(source_index=index, label=label, confidence=confidence, keep=keep)
+        return Matches(source_index=index, label=label, confidence=confidence.clamp_max(1), keep=keep)
