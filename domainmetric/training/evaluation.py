@@ -8,15 +8,17 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from domainmetric.anchors.base import AnchorMatcher
 from domainmetric.data.augment import to_float
 from domainmetric.experiment import Experiment
+from domainmetric.metrics.anchor_quality import anchor_quality, match_precision_oracle
 from domainmetric.metrics.classification import accuracy
 from domainmetric.metrics.collapse import effective_rank, mean_cosine
 from domainmetric.metrics.selection import Evidence, all_scores
 from domainmetric.models.network import DomainName, Network
 from domainmetric.randomness import generator
 from domainmetric.training.batches import RunData
-from domainmetric.types import Encoded
+from domainmetric.types import Encoded, Matches
 
 BATCH = 512
 
@@ -43,6 +45,8 @@ class Look:
 
     source_images: UInt8[Tensor, "n h w c"]
     source_labels: Int64[Tensor, " n"]
+    target_rows: Int64[Tensor, " m"]
+    """Rows of the target training set."""
     target_images: UInt8[Tensor, "m h w c"]
     target_labels_oracle: Int64[Tensor, " m"] | None
 
@@ -60,6 +64,7 @@ class Look:
         return Look(
             source_images=held_out.images,
             source_labels=held_out.labels,
+            target_rows=target,
             target_images=data.target_train.images[target],
             target_labels_oracle=None if oracle is None else oracle[target],
         )
@@ -83,3 +88,19 @@ class Look:
         if self.target_labels_oracle is not None:
             values["eval/target/accuracy_oracle"] = float(accuracy(evidence.target_logits, self.target_labels_oracle))
         return values
+
+    def anchors(self, teacher: Network, matcher: AnchorMatcher, num_source: int) -> dict[str, float]:
+        """Quality of the matches of these target images, as the strategy stands."""
+        seen = encode(teacher, "target", self.target_images)
+        matches = matcher(self.target_rows, seen.z, seen.logits)
+        return judge(matches, num_source, seen.logits.shape[1], self.target_labels_oracle)
+
+
+def judge(
+    matches: Matches, num_source: int, num_classes: int, target_labels_oracle: Int64[Tensor, " m"] | None
+) -> dict[str, float]:
+    """Quality of matches, under `anchors/`; their precision is oracle, and absent without target labels."""
+    report = {f"anchors/{name}": value for name, value in anchor_quality(matches, num_source, num_classes).items()}
+    if target_labels_oracle is not None:
+        report["anchors/precision_oracle"] = match_precision_oracle(matches, target_labels_oracle)
+    return report

@@ -10,14 +10,13 @@ import numpy as np
 import torch
 
 from domainmetric.experiment import Experiment
-from domainmetric.metrics.anchor_quality import anchor_quality, match_precision_oracle
 from domainmetric.metrics.classification import accuracy, confusion, knn_accuracy, prototype_accuracy, prototypes
 from domainmetric.metrics.collapse import effective_rank, mean_cosine
 from domainmetric.metrics.domain_gap import mmd, proxy_a_distance
 from domainmetric.metrics.retrieval import retrieval
 from domainmetric.models.network import Network
 from domainmetric.training.batches import RunData
-from domainmetric.training.evaluation import encode
+from domainmetric.training.evaluation import encode, judge
 from domainmetric.training.state import PhaseState
 from domainmetric.types import Encoded, ImageSet, Matches
 
@@ -114,11 +113,9 @@ def final_matches(state: PhaseState, data: RunData) -> tuple[torch.Tensor, Match
 
 def anchors_report(rows: torch.Tensor, matches: Matches, data: RunData) -> dict[str, float]:
     """Quality of the final matches; the precision is oracle."""
-    quality = anchor_quality(matches, len(data.source_train), len(data.source_train.classes))
-    report = {f"anchors/{name.removeprefix('anchors/')}": value for name, value in quality.items()}
-    if data.target_train_labels_oracle is not None:
-        report["anchors/precision_oracle"] = match_precision_oracle(matches, data.target_train_labels_oracle[rows])
-    return report
+    oracle = data.target_train_labels_oracle
+    num_source, num_classes = len(data.source_train), len(data.source_train.classes)
+    return judge(matches, num_source, num_classes, None if oracle is None else oracle[rows])
 
 
 def save_embeddings(final: Final, path: Path) -> Path:

@@ -146,7 +146,10 @@ def watcher(
             session.network.copy_source_to_target()
         with session.fabric.autocast():
             evidence = session.look.evidence(session.network)
-        log(step, session.look.scores(evidence))
+            values = session.look.scores(evidence)
+            if state.teacher is not None and state.matcher is not None:
+                values |= session.look.anchors(state.teacher, state.matcher, len(session.data.source_train))
+        log(step, values)
         if last:
             select(session, record, evidence, step)
 
