@@ -16,7 +16,8 @@ BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 def entropy(p: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
     """Shannon entropy of each row of probabilities, in nats: [0, ln k]."""
-    floor = torch.finfo(p.dtype).tiny  # at p = 0 the gradient of p log p is infinite, and its product with 0 not a number
+    # at p = 0 the gradient of p log p is infinite, and its product with 0 not a number
+    floor = torch.finfo(p.dtype).tiny
     return -(p * p.clamp_min(floor).log()).sum(-1)
 
 

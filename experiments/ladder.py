@@ -61,7 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(file: str, recipe: str, seed: int) -> dict[str, Any]:
     """One run in a process of its own, so that its peak memory is its own."""
-    command = [sys.executable, "-m", "domainmetric.cli", "run", f"{Path(__file__).parent / file}:{recipe}", f"--seed={seed}"]
+    command = [
+        sys.executable,
+        "-m",
+        "domainmetric.cli",
+        "run",
+        f"{Path(__file__).parent / file}:{recipe}",
+        f"--seed={seed}",
+    ]
     done = subprocess.run([*command, "--tracking.wandb=off"], stdout=subprocess.PIPE, text=True, check=True)
     folder = Path(done.stdout.splitlines()[-1])
     report: dict[str, Any] = json.loads((folder / "report.json").read_text())

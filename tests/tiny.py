@@ -168,7 +168,12 @@ def experiment(
     }
     if names:
         phases["adapt"] = AdaptationPhase(
-            terms=tuple(terms), steps=adapt_steps, source_batch=32, target_batch=48, ema=0.9, calibration_steps=5,
+            terms=tuple(terms),
+            steps=adapt_steps,
+            source_batch=32,
+            target_batch=48,
+            ema=0.9,
+            calibration_steps=5,
             optimizer=Optimizer(lr=5e-3),
         )
     backbone = SmallCnn(widths=(8, 16, 32))

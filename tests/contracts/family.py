@@ -58,7 +58,7 @@ def members(family: type[T], factories: Mapping[str, Callable[[], T]] | None = N
             made.append(cls())
         except TypeError as error:
             raise AssertionError(
-                f"{cls.__name__} has arguments without defaults ({error}): give the test of its family a factory for it."
+                f"{cls.__name__} has arguments without defaults ({error}): give its family's test a factory for it."
             ) from error
     return made
 

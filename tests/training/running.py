@@ -130,7 +130,9 @@ def wired(experiment: Experiment, phase: str) -> tuple[PhaseState, Batches]:
     fabric = runtime.fabric(experiment.runtime)
     data = load(experiment, Path(), fabric.device)
     with isolated(experiment.seed, "network"):
-        network = experiment.model.build({"source": 3, "target": 1}, experiment.image_size, len(experiment.data.classes))
+        network = experiment.model.build(
+            {"source": 3, "target": 1}, experiment.image_size, len(experiment.data.classes)
+        )
     network.to(fabric.device)
     unused: Any = None
     session = Session(
@@ -142,7 +144,9 @@ def wired(experiment: Experiment, phase: str) -> tuple[PhaseState, Batches]:
 
 def short(experiment: Experiment, *, source: int = 12, adapt: int = 20) -> Experiment:
     """The experiment with fewer steps, and with looks and refreshes to match."""
-    phases = {name: replace(phase, steps=source if name == "source" else adapt) for name, phase in experiment.phases.items()}
+    phases = {
+        name: replace(phase, steps=source if name == "source" else adapt) for name, phase in experiment.phases.items()
+    }
     return replace(
         experiment,
         phases=phases,
