@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from domainmetric.data.domain import Domain
     from domainmetric.data.framing import CenterCrop, Framing, Pad, Resize
     from domainmetric.data.pair import Pair
+    from domainmetric.data.pipelines import DigitViews
     from domainmetric.data.sklearn_digits import SklearnDigits
     from domainmetric.data.synthetic import StreetDigits
+    from domainmetric.data.view_bank import AlbumentationsViews, Pipeline
+    from domainmetric.data.views import Views, ViewStream
     from domainmetric.errors import (
         ChecksumMismatch,
         ConfigError,
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdaptationPhase",
+    "AlbumentationsViews",
     "AlignmentTerm",
     "AllLabels",
     "AnchorContext",
@@ -101,6 +105,7 @@ __all__ = [
     "Dann",
     "DataError",
     "DataNotPrepared",
+    "DigitViews",
     "Distance",
     "Domain",
     "DomainMetricError",
@@ -135,6 +140,7 @@ __all__ = [
     "PartContext",
     "PartModule",
     "Phase",
+    "Pipeline",
     "PixelNearest",
     "Prototype",
     "RandomAnchors",
@@ -161,6 +167,8 @@ __all__ = [
     "Triplets",
     "UsageError",
     "Usps",
+    "ViewStream",
+    "Views",
     "resume",
     "run",
 ]
@@ -183,8 +191,11 @@ _HOMES = {
     "data.domain": ("Domain",),
     "data.framing": ("CenterCrop", "Framing", "Pad", "Resize"),
     "data.pair": ("Pair",),
+    "data.pipelines": ("DigitViews",),
     "data.sklearn_digits": ("SklearnDigits",),
     "data.synthetic": ("StreetDigits",),
+    "data.view_bank": ("AlbumentationsViews", "Pipeline"),
+    "data.views": ("ViewStream", "Views"),
     "errors": (
         "ChecksumMismatch",
         "ConfigError",

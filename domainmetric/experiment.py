@@ -18,6 +18,7 @@ from torch import nn
 from domainmetric.anchors.base import AnchorStrategy
 from domainmetric.data.augment import Augment
 from domainmetric.data.pair import Pair
+from domainmetric.data.views import Views
 from domainmetric.errors import ConfigError, nearest
 from domainmetric.metrics.selection import SelectionScore
 from domainmetric.models.network import Model
@@ -126,9 +127,9 @@ class AdaptationPhase(Phase):
 class Augmentation:
     """The random views that each domain is trained on."""
 
-    source: Augment = field(default_factory=lambda: Augment(invert=0.5, grey=0.5))
+    source: Views = field(default_factory=lambda: Augment(invert=0.5, grey=0.5))
     """Views of source images."""
-    target: Augment = field(default_factory=Augment)
+    target: Views = field(default_factory=Augment)
     """Views of target images."""
 
 

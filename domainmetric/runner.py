@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from domainmetric.errors import Interrupted, RunFolderError
 from domainmetric.experiment import Experiment
-from domainmetric.models.network import DomainName
-from domainmetric.randomness import isolated
 from domainmetric.reporting import draw, summarize
 from domainmetric.serialize import from_json, known_classes, to_json
 from domainmetric.training import folder as run_folder
 from domainmetric.training import runtime
-from domainmetric.training.batches import load
+from domainmetric.training.batches import data_root, load
 from domainmetric.training.checkpoint import read_json, read_tensors, write_json
 from domainmetric.training.evaluation import Look
 from domainmetric.training.final import Final, final_matches, save_embeddings
@@ -29,6 +25,7 @@ from domainmetric.training.phases import (
     Session,
     first_step,
     network_tensors,
+    new_network,
     run_phase,
     save,
 )
@@ -39,11 +36,6 @@ from domainmetric.training.tracking import Log
 from domainmetric.training.wandb_mirror import start_mirror
 
 Report = dict[str, Any]
-
-
-def data_root(experiment: Experiment) -> Path:
-    """Where the prepared data lies: the experiment's field, then $DOMAINMETRIC_DATA, then data/."""
-    return experiment.data_root or Path(os.environ.get("DOMAINMETRIC_DATA") or "data")
 
 
 def run(experiment: Experiment) -> Path:
@@ -92,14 +84,7 @@ def carry_out(folder: Path, experiment: Experiment) -> Path:
         machine = runtime.description(fabric.device)
         write_json(folder / run_folder.EXPERIMENT, {**written, "machine": machine})
         data = load(experiment, data_root(experiment), fabric.device)
-        with isolated(experiment.seed, "network"):
-            channels: dict[DomainName, int] = {
-                "source": experiment.data.source.channels,
-                "target": experiment.data.target.channels,
-            }
-            network = experiment.model.build(channels, experiment.image_size, len(experiment.data.classes))
-        layout = torch.channels_last if experiment.runtime.memory_format == "channels_last" else torch.contiguous_format
-        network.to(fabric.device, memory_format=layout)  # type: ignore[call-overload]
+        network = new_network(experiment, fabric.device)
         with Progress() as progress:
             session = Session(
                 folder=folder,

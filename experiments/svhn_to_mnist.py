@@ -13,11 +13,14 @@ from dataclasses import replace
 
 from domainmetric import (
     AdaptationPhase,
+    AlbumentationsViews,
     AllLabels,
     AnchorStrategy,
+    Augmentation,
     Classify,
     ClassifyLabelledTarget,
     Dann,
+    DigitViews,
     Dtn,
     Experiment,
     InformationMaximization,
@@ -117,6 +120,15 @@ def full() -> Experiment:
     return adapted("full", terms, Nearest())
 
 
+def albumentations() -> Experiment:
+    """`full` with albumentations views made by worker processes, instead of those made on the device."""
+    views = Augmentation(
+        source=AlbumentationsViews(pipeline=DigitViews(invert=0.5, grey=0.5), num_workers=4),
+        target=AlbumentationsViews(pipeline=DigitViews(), num_workers=4),
+    )
+    return replace(full(), name="albumentations", augmentation=views)
+
+
 def target_supervised() -> Experiment:
     """Trained with all MNIST training labels as well: the upper bound, oracle by construction."""
     experiment = adapted("target_supervised", {"classify_target": Term(part=ClassifyLabelledTarget())})
@@ -161,6 +173,15 @@ def quick_core() -> Experiment:
 def quick_full() -> Experiment:
     """`full` for two CPU cores."""
     return quick(full())
+
+
+def quick_albumentations() -> Experiment:
+    """`albumentations` for two CPU cores: one worker for each domain."""
+    views = Augmentation(
+        source=AlbumentationsViews(pipeline=DigitViews(invert=0.5, grey=0.5)),
+        target=AlbumentationsViews(pipeline=DigitViews()),
+    )
+    return replace(quick(albumentations()), augmentation=views)
 
 
 def quick_target_supervised() -> Experiment:

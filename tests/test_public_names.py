@@ -13,14 +13,15 @@ import pytest
 import domainmetric
 
 PUBLIC = """
-AdaptationPhase AlignmentTerm AllLabels AnchorContext AnchorMatcher AnchorStrategy Augment Augmentation Backbone
-Bank Banks BestScore Branches CenterCrop ChecksumMismatch Chord ChordSquared ClassQuota Classify
-ClassifyLabelledTarget ConfigError Constant Cosine Dann DataError DataNotPrepared Distance Domain DomainMetricError
-Dtn EasyPositiveHardNegative Evaluation Experiment Framing Geodesic HardNegative ImageSet InformationMaximization
-Interrupted LastCheckpoint LossValue MarginTriplet Matches Metric MetricLoss Miner Mmd Mnist Model Nearest OneCycle
-Optimizer Oracle Pad Pair Pairs Part PartContext PartModule Phase PixelNearest Prototype RandomAnchors Resize Roles
-RunFolderError Runtime Schedule Selection SelectionScore SemiHard Separate SigmoidRamp SklearnDigits SmallCnn
-SourcePhase Step StreetDigits Svhn Term Tied Tracking Transport Triplets UsageError Usps resume run
+AdaptationPhase AlbumentationsViews AlignmentTerm AllLabels AnchorContext AnchorMatcher AnchorStrategy Augment
+Augmentation Backbone Bank Banks BestScore Branches CenterCrop ChecksumMismatch Chord ChordSquared ClassQuota
+Classify ClassifyLabelledTarget ConfigError Constant Cosine Dann DataError DataNotPrepared DigitViews Distance
+Domain DomainMetricError Dtn EasyPositiveHardNegative Evaluation Experiment Framing Geodesic HardNegative ImageSet
+InformationMaximization Interrupted LastCheckpoint LossValue MarginTriplet Matches Metric MetricLoss Miner Mmd Mnist
+Model Nearest OneCycle Optimizer Oracle Pad Pair Pairs Part PartContext PartModule Phase Pipeline PixelNearest
+Prototype RandomAnchors Resize Roles RunFolderError Runtime Schedule Selection SelectionScore SemiHard Separate
+SigmoidRamp SklearnDigits SmallCnn SourcePhase Step StreetDigits Svhn Term Tied Tracking Transport Triplets
+UsageError Usps ViewStream Views resume run
 """.split()  # noqa: SIM905 (a hundred names read better as text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from torch import Tensor
 
 from domainmetric.data.augment import to_float
 from domainmetric.data.sampling import BalancedRows, ShuffledRows
+from domainmetric.data.views import Rows, Views, ViewStream
 from domainmetric.experiment import AdaptationPhase, Experiment, Phase
 from domainmetric.randomness import derive, generator
+from domainmetric.training.parts import part
 from domainmetric.types import ImageSet, LabelledTargetBatch, SourceBatch, TargetBatch
 
 
@@ -29,6 +32,11 @@ class RunData:
     """With labels, for the final report."""
     target_train_labels_oracle: Int64[Tensor, " m"] | None
     """For oracle curves, the oracle strategy and the labelled stream."""
+
+
+def data_root(experiment: Experiment) -> Path:
+    """Where the prepared data lies: the experiment's field, then $DOMAINMETRIC_DATA, then data/."""
+    return experiment.data_root or Path(os.environ.get("DOMAINMETRIC_DATA") or "data")
 
 
 def load(experiment: Experiment, root: Path, device: torch.device) -> RunData:
@@ -49,31 +57,45 @@ def load(experiment: Experiment, root: Path, device: torch.device) -> RunData:
 
 
 class Batches:
-    """The batches of one phase, each a pure function of the step."""
+    """The batches of one phase, each a pure function of the step. Close it: other processes may be making its views."""
 
     def __init__(self, experiment: Experiment, phase_name: str, phase: Phase, data: RunData) -> None:
-        self.data, self.augmentation = data, experiment.augmentation
-        self.seed, self.phase_name = experiment.seed, phase_name
+        self.data = data
+        self.seed, self.phase_name, self._num_steps = experiment.seed, phase_name, phase.steps
         self.device = data.source_train.images.device
-        num_classes = len(data.source_train.classes)
+        num_classes, views = len(data.source_train.classes), experiment.augmentation
         assert data.source_train.labels is not None
-        self._source = BalancedRows(
+        source = BalancedRows(
             data.source_train.labels.cpu(), num_classes, phase.source_batch, self.seed, f"{phase_name}/source"
         )
-        self._target, self._labelled = None, None
+        self._source = self._open(views.source, data.source_train, source.rows, "source")
+        self._target: ViewStream | None = None
+        self._labelled: ViewStream | None = None
         if isinstance(phase, AdaptationPhase):
-            rows = len(data.target_train)
-            self._target = ShuffledRows(rows, phase.target_batch, self.seed, f"{phase_name}/target")
+            target = ShuffledRows(len(data.target_train), phase.target_batch, self.seed, f"{phase_name}/target")
+            self._target_rows = target.rows
+            self._target = self._open(views.target, data.target_train, target.rows, "target")
             if "labelled_target" in experiment.needs(phase.terms):
                 assert experiment.labelled_target is not None and data.target_train_labels_oracle is not None
                 self._labels = data.target_train_labels_oracle
-                self._labelled = BalancedRows(
+                labelled = BalancedRows(
                     self._labels.cpu(),
                     num_classes,
                     experiment.labelled_target.batch,
                     self.seed,
                     f"{phase_name}/labelled",
                 )
+                self._labelled = self._open(views.target, data.target_train, labelled.rows, "labelled")
+
+    def _open(self, views: Views, images: ImageSet, rows: Rows, name: str) -> ViewStream:
+        name = f"{self.phase_name}/{name}"
+        return views.open(images.images, rows, seed=self.seed, name=name, num_steps=self._num_steps)
+
+    def close(self) -> None:
+        """End the processes that make views, where there are any."""
+        for stream in (self._source, self._target, self._labelled):
+            if stream is not None:
+                stream.close()
 
     def step_seed(self, step: int) -> int:
         """Seed of what draws from torch's own generator in a step (dropout)."""
@@ -83,30 +105,39 @@ class Batches:
         """Randomness of one purpose in one step."""
         return generator(self.device, self.seed, self.phase_name, name, step)
 
-    def source(
-        self, step: int, extra: Int64[Tensor, " e"] | None = None
-    ) -> tuple[SourceBatch, Float[Tensor, "e c h w"] | None]:
-        """The random source rows of a step, and views of the `extra` (matched) rows, augmented together."""
+    def source(self, step: int) -> SourceBatch:
+        """Views of the random source rows of a step."""
         labels = self.data.source_train.labels
         assert labels is not None
-        rows = self._source.rows(step).to(self.device, non_blocking=True)
-        wanted = rows if extra is None else torch.cat([rows, extra])
-        images = self.augmentation.source(self.data.source_train.images[wanted], self.generator(step, "source"))
-        batch = SourceBatch(rows=rows, images=images[: len(rows)], labels=labels[rows])
-        return batch, None if extra is None else images[len(rows) :]
+        with part("augmentation"):
+            rows, images = self._source.at(step)
+        with part("data"):
+            return SourceBatch(rows=rows, images=images, labels=labels[rows])
+
+    def matched(self, step: int, rows: Int64[Tensor, " e"]) -> Float[Tensor, "e c h w"]:
+        """Images of the source rows that were matched in a step."""
+        with part("augmentation"):
+            return self._source.of(rows, step)
 
     def target(self, step: int) -> TargetBatch:
         """Target images of a step, augmented and clean."""
         assert self._target is not None
-        rows = self._target.rows(step).to(self.device, non_blocking=True)
-        images = self.data.target_train.images[rows]
-        return TargetBatch(
-            rows=rows, images=self.augmentation.target(images, self.generator(step, "target")), clean=to_float(images)
-        )
+        with part("augmentation"):
+            rows, images = self._target.at(step)
+        with part("data"):
+            return TargetBatch(rows=rows, images=images, clean=to_float(self.data.target_train.images[rows]))
+
+    def clean_target(self, step: int) -> Float[Tensor, "m c h w"]:
+        """The target images of a step without augmentation."""
+        assert self._target is not None
+        with part("data"):
+            rows = self._target_rows(step).to(self.device, non_blocking=True)
+            return to_float(self.data.target_train.images[rows])
 
     def labelled_target(self, step: int) -> LabelledTargetBatch:
         """Labelled target images of a step, from the stream that only oracle and supervised experiments have."""
         assert self._labelled is not None
-        rows = self._labelled.rows(step).to(self.device, non_blocking=True)
-        images = self.augmentation.target(self.data.target_train.images[rows], self.generator(step, "labelled"))
-        return LabelledTargetBatch(rows=rows, images=images, labels=self._labels[rows])
+        with part("augmentation"):
+            rows, images = self._labelled.at(step)
+        with part("data"):
+            return LabelledTargetBatch(rows=rows, images=images, labels=self._labels[rows])

@@ -19,6 +19,7 @@ from domainmetric.training.banks import refresh
 from domainmetric.training.batches import Batches
 from domainmetric.training.ema import follow
 from domainmetric.training.objective import gradient_norms
+from domainmetric.training.parts import part
 from domainmetric.training.state import PhaseState
 
 Values = dict[str, float]
@@ -66,12 +67,16 @@ def train(
                 step, values = losses(network, batches, phase, state)
             total = torch.stack(list(values.values())).sum()
             state.window.add({"loss/total": total, **{f"loss/{k}": v for k, v in values.items()}, **step.notes})
-            measured = shares(values, step) if state.step % experiment.evaluation.gradient_every == 0 else None
+            with part("gradient shares"):
+                measured = shares(values, step) if state.step % experiment.evaluation.gradient_every == 0 else None
             optimizer.zero_grad(set_to_none=True)
-            fabric.backward(total)
-            optimizer.step()
+            with part("backward"):
+                fabric.backward(total)
+            with part("optimizer"):
+                optimizer.step()
             if isinstance(phase, AdaptationPhase) and state.teacher is not None:
-                follow(state.teacher, state.network, phase.ema)
+                with part("teacher update"):
+                    follow(state.teacher, state.network, phase.ema)
             state.step += 1
             if measured is not None:  # under the step that it led to, like all else that a step leaves behind
                 watch.log(state.step, measured)
@@ -99,7 +104,7 @@ def refresh_banks(fabric: Fabric, experiment: Experiment, batches: Batches, stat
     if state.matcher is None or state.teacher is None or state.step % experiment.banks.refresh_every:
         return
     assert experiment.anchors is not None
-    with fabric.autocast():
+    with part("bank refresh"), fabric.autocast():
         generation = state.step // experiment.banks.refresh_every
         refresh(state.matcher, state.teacher, experiment, batches.data, generation)
 
@@ -146,7 +151,7 @@ def calibrate(network: Network, batches: Batches, steps: int) -> None:
         norm.train()
     with torch.no_grad():
         for step in range(steps):
-            network("target", batches.target(step).clean)
+            network("target", batches.clean_target(step))
     for module, mode in modes.items():
         module.training = mode
     for norm in target:

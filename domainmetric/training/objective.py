@@ -14,6 +14,7 @@ from domainmetric.pairs import Group, Role, StepPairs
 from domainmetric.step import Need, PartContext, PartModule, Step
 from domainmetric.terms import Term
 from domainmetric.training.batches import Batches
+from domainmetric.training.parts import part
 from domainmetric.types import Matches, TargetBatch
 
 
@@ -48,11 +49,12 @@ class Objective(nn.Module):
 
         matches = None
         if target is not None and teacher is not None and matcher is not None:
-            matches = match(teacher, matcher, target)
+            with part("teacher and matching"):
+                matches = match(teacher, matcher, target)
         matched = None if matches is None or "matched" not in self.needs else matches.source_index.flatten()
-        source, matched_images = batches.source(step, matched)
-        together = source.images if matched_images is None else torch.cat([source.images, matched_images])
-        encoded = network("source", together)
+        source = batches.source(step)
+        together = [source.images] if matched is None else [source.images, batches.matched(step, matched)]
+        encoded = network("source", torch.cat(together))
         sizes = [len(source.rows)] + ([] if matched is None else [len(matched)])
         encoded_source, *encoded_matched = encoded.cut(sizes)
 
@@ -66,7 +68,8 @@ class Objective(nn.Module):
                 anchors = matches.source_index.shape[1]
                 label, keep = matches.label.repeat_interleave(anchors), matches.keep.repeat_interleave(anchors)
                 groups["matched"] = Group(z=encoded_matched[0].z, labels=label, keep=keep)
-            pairs = StepPairs(groups)
+            with part("pairs"):
+                pairs = StepPairs(groups)
         return Step(
             source=source,
             encoded_source=encoded_source,

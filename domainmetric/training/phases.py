@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
 from domainmetric.anchors.base import AnchorContext, AnchorMatcher
 from domainmetric.experiment import AdaptationPhase, BestScore, Experiment, Phase, SourcePhase
 from domainmetric.metrics.selection import Evidence
-from domainmetric.models.network import Network
+from domainmetric.models.network import DomainName, Network
 from domainmetric.randomness import isolated
 from domainmetric.serialize import content_hash, to_json
 from domainmetric.step import PartContext
@@ -77,7 +79,7 @@ def run_phase(session: Session, record: Record, saved: dict[str, Tensor] | None)
     experiment = session.experiment
     name, phase = list(experiment.phases.items())[record.phase]
     began, fresh = time.perf_counter(), record.step == 0
-    state, batches = build(session, name, phase)
+    state, batches = build(experiment, session.network, session.data, name, phase)
     session.progress.phase(name, phase.steps, record.step)
     if not fresh and saved is not None:
         state.restore(saved, record.step)
@@ -89,7 +91,8 @@ def run_phase(session: Session, record: Record, saved: dict[str, Tensor] | None)
     written: list[tuple[int, Values]] = []
     watch = watcher(session, record, state, phase, written)
     spent = record.seconds.get(name, 0.0) + time.perf_counter() - began  # a set-level matcher works when it is built
-    record.seconds[name] = train(session.fabric, experiment, phase, batches, state, watch, spent)
+    with closing(batches):
+        record.seconds[name] = train(session.fabric, experiment, phase, batches, state, watch, spent)
     if key is not None and fresh:
         store.parent.mkdir(parents=True, exist_ok=True)
         network = {k: v for k, v in state.tensors().items() if k.startswith("network/")}
@@ -97,16 +100,30 @@ def run_phase(session: Session, record: Record, saved: dict[str, Tensor] | None)
     return state
 
 
-def build(session: Session, name: str, phase: Phase) -> tuple[PhaseState, Batches]:
-    """The moving parts of a phase at its start."""
-    experiment, network, data = session.experiment, session.network, session.data
+def new_network(experiment: Experiment, device: torch.device) -> Network:
+    """The network at the start of a run."""
+    channels: dict[DomainName, int] = {
+        "source": experiment.data.source.channels,
+        "target": experiment.data.target.channels,
+    }
+    with isolated(experiment.seed, "network"):
+        network = experiment.model.build(channels, experiment.image_size, len(experiment.data.classes))
+    layout = torch.channels_last if experiment.runtime.memory_format == "channels_last" else torch.contiguous_format
+    network.to(device, memory_format=layout)  # type: ignore[call-overload]
+    return network
+
+
+def build(
+    experiment: Experiment, network: Network, data: RunData, name: str, phase: Phase
+) -> tuple[PhaseState, Batches]:
+    """The moving parts of a phase at its start. The batches are to be closed."""
     branches, others = set_training(network, phase.trainable)
     context = PartContext(num_classes=len(data.source_train.classes), embedding_dim=experiment.model.embedding_dim)
     beside = isinstance(phase, SourcePhase) and experiment.model.branches.target_start == "trained beside"
     with isolated(experiment.seed, name, "terms"):
         terms = {term: experiment.terms[term] for term in phase.terms}
         objective = Objective(terms, experiment.needs(terms), context, train_both_branches=beside)
-    objective.to(session.fabric.device)
+    objective.to(data.source_train.images.device)
     batches = Batches(experiment, name, phase, data)
     teacher, matcher = None, None
     if isinstance(phase, AdaptationPhase):

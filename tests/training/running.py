@@ -15,13 +15,11 @@ from torch import Tensor
 from domainmetric import reporting, runner
 from domainmetric.errors import Interrupted
 from domainmetric.experiment import Experiment
-from domainmetric.randomness import isolated
 from domainmetric.serialize import user_classes
 from domainmetric.training import runtime
 from domainmetric.training.batches import Batches, load
 from domainmetric.training.checkpoint import read_json, read_tensors
-from domainmetric.training.evaluation import Look
-from domainmetric.training.phases import MODEL, Session, build
+from domainmetric.training.phases import MODEL, build, new_network
 from domainmetric.training.state import PhaseState
 from domainmetric.training.stop import StopFlag
 from domainmetric.training.tracking import read_log
@@ -129,17 +127,8 @@ def wired(experiment: Experiment, phase: str) -> tuple[PhaseState, Batches]:
     """The moving parts at the start of a phase, as a run would build them over a fresh network."""
     fabric = runtime.fabric(experiment.runtime)
     data = load(experiment, Path(), fabric.device)
-    with isolated(experiment.seed, "network"):
-        network = experiment.model.build(
-            {"source": 3, "target": 1}, experiment.image_size, len(experiment.data.classes)
-        )
-    network.to(fabric.device)
-    unused: Any = None
-    session = Session(
-        folder=experiment.runs_root, experiment=experiment, fabric=fabric, data=data, data_hashes={},
-        look=Look.choose(experiment, data), network=network, log=unused, progress=unused, stop=unused,
-    )  # fmt: skip
-    return build(session, phase, experiment.phases[phase])
+    network = new_network(experiment, fabric.device)
+    return build(experiment, network, data, phase, experiment.phases[phase])
 
 
 def short(experiment: Experiment, *, source: int = 12, adapt: int = 20) -> Experiment:

@@ -1,0 +1,84 @@
+"""The profile: every part has its time, the parts add up to a step, and training stays what it is."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from domainmetric.training.parts import Stopwatch, part
+from domainmetric.training.profile import PhaseProfile, measure
+from tests import tiny
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def profiles(tmp_path_factory: pytest.TempPathFactory) -> list[PhaseProfile]:
+    folder = tmp_path_factory.mktemp("profile")
+    result = measure(tiny.full(folder, adapt_steps=30), steps=20)
+    assert list(folder.iterdir()) == []
+    return result
+
+
+def test_every_part_is_there(profiles: list[PhaseProfile]) -> None:
+    both = {"data", "augmentation", "forward: source branch", "forward: head", "forward: classifier", "term: classify"}
+    both |= {"gradient shares", "backward", "optimizer", "other"}
+    adaptation = {"forward: target branch", "teacher and matching", "teacher update", "bank refresh", "pairs"}
+    adaptation |= {"term: triplet", "term: dann", "term: mmd", "term: information"}
+    source, adapt = profiles
+    assert set(source.parts) == both
+    assert set(adapt.parts) == both | adaptation
+    for result in profiles:
+        assert min(result.parts.values()) > 0
+
+
+def test_the_parts_add_up_to_a_step(profiles: list[PhaseProfile]) -> None:
+    for result in profiles:
+        assert result.watched == pytest.approx(
+            result.plain, rel=0.5
+        )  # steps of a few ms, on a machine that may be busy
+        ordinary = sum(ms for name, ms in result.parts.items() if name not in result.every)
+        assert ordinary == pytest.approx(result.watched, rel=0.01)
+
+
+def test_the_table(profiles: list[PhaseProfile]) -> None:
+    table = profiles[1].table()
+    assert table.startswith("Phase 'adapt' on cpu (1 threads), 32 source + 48 target images in a step\n")
+    assert "bank refresh (1 in 20 steps)" in table
+    assert f"Data and augmentation together: {profiles[1].feeding_share:.1%} of a step." in table
+    assert all(name in table for name in profiles[1].parts)
+    made_up = PhaseProfile(
+        title="x", plain=10.0, watched=12.0, parts={"data": 1.0, "augmentation": 2.0, "other": 9.0}, every={}
+    )
+    assert "together: 25.0% of a step." in made_up.table()
+    assert "(+20.0%)" in made_up.table()
+    assert "was the machine busy?" in made_up.table()
+
+
+def test_inner_parts_take_their_time_from_outer_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 1.0, 3.0, 7.0, 15.0, 31.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(now))
+    watch = Stopwatch(CPU)
+    watch.start()  # 0
+    with part("outer"), part("inner"):  # 1, 3; 7, 15
+        pass
+    watch.stop()  # 31
+    assert dict(watch.seconds) == {"other": 1.0 + 16.0, "outer": 2.0 + 8.0, "inner": 4.0}
+
+
+def test_without_a_stopwatch_nothing_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "perf_counter", lambda: pytest.fail("the clock was read"))
+    with part("anything"):
+        done = True
+    assert done
+
+
+def test_profiling_leaves_no_stopwatch_running(tmp_path: Path) -> None:
+    measure(tiny.experiment(tmp_path), steps=2)
+    watch = Stopwatch(CPU)
+    with part("unseen"):
+        pass
+    assert not watch.seconds
