@@ -1,0 +1,212 @@
+"""What each anchor strategy promises: votes, centroids, priors, exact search, quotas."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from domainmetric.anchors import pixel
+from domainmetric.anchors.base import AnchorMatcher, AnchorStrategy
+from domainmetric.anchors.nearest import Nearest
+from domainmetric.anchors.oracle import Oracle
+from domainmetric.anchors.pixel import PixelNearest, grey_vectors, pixel_search
+from domainmetric.anchors.prototype import Prototype
+from domainmetric.anchors.quota import ClassQuota
+from domainmetric.anchors.random import RandomAnchors
+from domainmetric.anchors.transport import Transport
+from domainmetric.errors import ConfigError
+from domainmetric.types import Bank
+from tests.anchors.pair_of_sets import (
+    K,
+    M,
+    N,
+    banks,
+    context,
+    embeddings,
+    logits_of,
+    match,
+    ready,
+    source_labels,
+    target_labels,
+)
+
+ALL_ROWS = torch.arange(M)
+SHUFFLED = torch.tensor([2, 0, 3, 1])  # another name for each class
+
+
+@pytest.mark.parametrize("strategy", [Nearest(), Prototype(), Transport(), Oracle()], ids=lambda s: type(s).__name__)
+def test_semantic_strategies_find_the_classes_of_well_separated_clusters(strategy: AnchorStrategy) -> None:
+    matches = match(ready(strategy), ALL_ROWS)
+    assert (matches.label == target_labels()).float().mean() >= 0.95
+
+
+@pytest.mark.parametrize("strategy", [Nearest(), Prototype(), Transport()], ids=lambda s: type(s).__name__)
+def test_renaming_the_classes_renames_the_matches(strategy: AnchorStrategy) -> None:
+    plain = match(ready(strategy), ALL_ROWS)
+    source, target = banks(SHUFFLED[source_labels()])
+    back = SHUFFLED.argsort()
+    renamed = [Bank(rows=b.rows, z=b.z, logits=b.logits[:, back], labels=b.labels) for b in (source, target)]
+    matcher = strategy.build(context(labels=SHUFFLED[source_labels()]))
+    matcher.refresh(renamed[0], renamed[1] if strategy.needs_target_bank else None)
+    z = embeddings(target_labels(), 6)
+    matches = matcher(ALL_ROWS, z, logits_of(z)[:, back])
+    assert torch.equal(matches.label, SHUFFLED[plain.label])
+    assert torch.equal(matches.source_index, plain.source_index)
+    torch.testing.assert_close(matches.confidence, plain.confidence)
+
+
+def test_nearest_is_the_weighted_vote_of_a_loop() -> None:
+    spec = Nearest(k=5, temperature=0.3)
+    source, _ = banks()
+    z = embeddings(target_labels(), 6)
+    matches = match(ready(spec), ALL_ROWS)
+    for row in range(M):
+        cosines = [float(z[row] @ other) for other in source.z]
+        voters = sorted(range(N), key=lambda i: -cosines[i])[: spec.k]
+        weights = torch.tensor([cosines[i] / spec.temperature for i in voters]).softmax(0)
+        votes = [sum(float(w) for w, i in zip(weights, voters, strict=True) if i % K == label) for label in range(K)]
+        label = max(range(K), key=lambda k: votes[k])
+        assert int(matches.label[row]) == label
+        assert float(matches.confidence[row]) == pytest.approx(votes[label], abs=1e-5)
+        assert int(matches.source_index[row]) == max((i for i in range(N) if i % K == label), key=lambda i: cosines[i])
+
+
+def test_more_voters_than_the_bank_holds_are_all_of_it() -> None:
+    assert match(ready(Nearest(k=10 * N)), ALL_ROWS).label.shape == (M,)
+
+
+def test_prototypes_move_to_the_target_and_an_unused_class_keeps_its_place() -> None:
+    source, target = banks()
+    first = Prototype(rounds=0).build(context())
+    first.refresh(source, target)
+    weighted = torch.zeros(K, target.z.shape[1])
+    for p, z in zip(target.logits.softmax(1), target.z, strict=True):
+        weighted += p[:, None] * z
+    torch.testing.assert_close(first.memory["centroids"], weighted / weighted.norm(dim=1, keepdim=True))
+    alone = Bank(rows=target.rows[:1], z=target.z[:1], logits=target.logits[:1], labels=None)
+    second = Prototype(rounds=2).build(context())
+    second.refresh(source, alone)
+    assert second.memory["centroids"].isfinite().all()
+    assert (second.memory["centroids"].norm(dim=1) > 0.99).all()
+
+
+@pytest.mark.parametrize("prior", [(0.25, 0.25, 0.25, 0.25), (0.55, 0.25, 0.15, 0.05)])
+def test_transport_honors_its_prior(prior: tuple[float, ...]) -> None:
+    matcher = ready(Transport(prior=prior, regularization=0.05))
+    _, target = banks()
+    cost = 1 - target.z @ matcher.memory["means"].T
+    plan = (matcher.memory["potential"] - cost / 0.05).softmax(1)
+    torch.testing.assert_close(plan.mean(0), torch.tensor(prior), atol=1e-3, rtol=0)
+    assert torch.equal(match(matcher, ALL_ROWS).label, plan.argmax(1)), "a batch is assigned as the bank was"
+
+
+@pytest.mark.parametrize("strategy", [Prototype(), Transport()], ids=lambda s: type(s).__name__)
+def test_set_level_strategies_ask_for_the_target(strategy: AnchorStrategy) -> None:
+    assert strategy.needs_target_bank
+    with pytest.raises(ConfigError, match="need a target bank"):
+        strategy.build(context()).refresh(banks()[0], None)
+
+
+@pytest.mark.parametrize("num", [1, 3])
+@pytest.mark.parametrize(("queries", "gallery"), [(4, 5), (7, 64), (2048, 8192)])
+def test_pixel_search_is_brute_force(num: int, queries: int, gallery: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixel, "QUERY_CHUNK", queries)
+    monkeypatch.setattr(pixel, "GALLERY_CHUNK", gallery)
+    sets = context()
+    similarity, index = pixel_search(sets.target.images, sets.source.images, num=num)
+    for row, query in enumerate(sets.target.images):
+        grey = [image.double().mean(-1).flatten() for image in (query, *sets.source.images)]
+        grey = [(x - x.mean()) / (x - x.mean()).norm() for x in grey]
+        products = torch.stack([grey[0] @ other for other in grey[1:]])
+        expected = products.topk(num)
+        assert torch.equal(index[row], expected.indices)
+        torch.testing.assert_close(similarity[row].double(), expected.values, atol=1e-6, rtol=0)
+
+
+def test_pixel_search_does_not_see_brightness_or_contrast() -> None:
+    images = torch.randint(100, (5, 6, 6, 1), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    similarity, index = pixel_search(images * 2 + 30, images, num=1)
+    assert index[:, 0].tolist() == list(range(5))
+    torch.testing.assert_close(similarity[:, 0], torch.ones(5))
+
+
+def test_a_constant_image_is_like_nothing() -> None:
+    assert torch.equal(grey_vectors(torch.full((1, 4, 4, 3), 77, dtype=torch.uint8)), torch.zeros(1, 16))
+
+
+def test_random_anchors_follow_from_the_seed() -> None:
+    one, again, other = (match(ready(RandomAnchors(), seed), ALL_ROWS) for seed in (0, 0, 1))
+    assert torch.equal(one.source_index, again.source_index)
+    assert not torch.equal(one.source_index, other.source_index)
+    assert (one.label == target_labels()).float().mean() < 0.6
+
+
+def test_random_anchors_do_not_look() -> None:
+    matcher = ready(RandomAnchors())
+    z = torch.zeros(M, 8)
+    assert torch.equal(matcher(ALL_ROWS, z, z).source_index, match(matcher, ALL_ROWS).source_index)
+
+
+def test_the_oracle_needs_declared_labels() -> None:
+    with pytest.raises(ConfigError, match=r"declare them with labelled_target=AllLabels\(\)"):
+        Oracle().build(replace(context(), oracle_labels=None))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.15, 0.9])
+def test_a_quota_caps_each_class_at_its_most_confident_items(share: float) -> None:
+    free, capped = match(ready(Nearest(k=3)), ALL_ROWS), match(ready(ClassQuota(inner=Nearest(k=3), share=share)), ALL_ROWS)
+    quota = max(1, int(share * M))
+    for label in range(K):
+        mine = [row for row in range(M) if int(free.label[row]) == label]
+        best = sorted(mine, key=lambda row: (-float(free.confidence[row]), row))[:quota]
+        assert sorted(best) == [row for row in mine if bool(capped.keep[row])]
+    assert int(capped.keep.sum()) < M or share == 0.9
+
+
+def test_a_quota_does_not_bring_back_what_the_inner_strategy_dropped() -> None:
+    class Half(AnchorMatcher):
+        def refresh(self, source_bank: Bank, target_bank: Bank | None) -> None: ...
+
+        def forward(self, target_index: torch.Tensor, z_t: torch.Tensor, logits_t: torch.Tensor):  # type: ignore[no-untyped-def]  # noqa: ANN202
+            full = match(ready(Nearest()), target_index)
+            return replace(full, keep=target_index % 2 == 0)
+
+    class HalfSpec(Nearest):  # a stand-in: the package's own classes are final
+        def build(self, context: object) -> AnchorMatcher:
+            return Half()
+
+    kept = match(ClassQuota(inner=HalfSpec(), share=0.9).build(context()), ALL_ROWS).keep
+    assert not kept[1::2].any() and kept[::2].any()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Nearest(k=0), "Nearest.k must be at least 1, but is 0."),
+        (lambda: Nearest(temperature=0), "Nearest.temperature must be positive, but is 0."),
+        (lambda: Prototype(rounds=-1), "Prototype.rounds must not be negative, but is -1."),
+        (lambda: Prototype(temperature=-1), "Prototype.temperature must be positive, but is -1."),
+        (lambda: Transport(regularization=0), "Transport.regularization must be positive, but is 0."),
+        (lambda: Transport(prior=(0.5, 0.6)), "Transport.prior must hold positive shares that sum to 1, but is (0.5, 0.6)."),
+        (lambda: Transport(prior=(0.5, 0.5)).build(context()), "Transport.prior names 2 classes, but the pair has 4."),
+        (lambda: ClassQuota(share=1.0), "ClassQuota.share must lie strictly between 0 and 1, but is 1.0."),
+        (
+            lambda: ClassQuota(num_anchors=2),
+            "ClassQuota takes its number of anchors from `inner`: set inner.num_anchors instead.",
+        ),
+        (lambda: PixelNearest(num_anchors=0), "PixelNearest.num_anchors must be at least 1, but is 0."),
+    ],
+)
+def test_refused_settings(make: type, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("num", [20, N + 5])
+def test_anchors_beyond_the_members_of_a_class_repeat_its_nearest(num: int) -> None:
+    matches = match(ready(Nearest(num_anchors=num)), ALL_ROWS)
+    assert torch.equal(source_labels()[matches.source_index], matches.label[:, None].expand(-1, num))
+    assert (matches.source_index[:, N // K :] == matches.source_index[:, :1]).all()

@@ -1,0 +1,96 @@
+"""What holds for every anchor strategy, found by walking the package."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from domainmetric.anchors.base import AnchorStrategy
+from domainmetric.anchors.random import RandomAnchors
+from domainmetric.errors import ConfigError
+from domainmetric.types import Matches
+from tests.anchors.pair_of_sets import FACTORIES, K, M, N, context, match, ready, source_labels
+from tests.contracts.family import members, named
+
+strategies = pytest.mark.parametrize("strategy", members(AnchorStrategy, FACTORIES), ids=named)
+ROWS = torch.tensor([3, 0, 17, 39, 8, 21, 5])
+
+
+def equal(one: Matches, other: Matches) -> bool:
+    return all(torch.equal(vars(one)[name], vars(other)[name]) for name in vars(one))
+
+
+def taken(matches: Matches, order: torch.Tensor) -> Matches:
+    return Matches(**{name: value[order] for name, value in vars(matches).items()})
+
+
+@strategies
+def test_matches_name_rows_labels_and_confidence(strategy: AnchorStrategy) -> None:
+    matches = match(ready(strategy), ROWS)
+    assert matches.source_index.shape == (len(ROWS), 1)
+    assert matches.source_index.dtype == matches.label.dtype == torch.int64 and matches.keep.dtype == torch.bool
+    assert matches.label.shape == matches.confidence.shape == matches.keep.shape == (len(ROWS),)
+    assert ((matches.source_index >= 0) & (matches.source_index < N)).all()
+    assert ((matches.label >= 0) & (matches.label < K)).all()
+    assert ((matches.confidence >= 0) & (matches.confidence <= 1)).all()
+    assert matches.keep.any()
+
+
+@strategies
+def test_the_first_anchor_has_the_matched_label(strategy: AnchorStrategy) -> None:
+    matches = match(ready(strategy), torch.arange(M))
+    assert torch.equal(source_labels()[matches.source_index[:, 0]], matches.label)
+
+
+@strategies
+def test_matching_is_repeatable(strategy: AnchorStrategy) -> None:
+    matcher = ready(strategy)
+    assert equal(match(matcher, ROWS), match(matcher, ROWS))
+    assert equal(match(matcher, ROWS), match(ready(strategy), ROWS))
+
+
+@strategies
+def test_matching_follows_a_permutation_of_the_batch(strategy: AnchorStrategy) -> None:
+    matcher, order = ready(strategy), torch.randperm(M, generator=torch.Generator().manual_seed(0))
+    plain, shuffled = match(matcher, torch.arange(M)), match(matcher, order)
+    expected = taken(plain, order)
+    assert torch.equal(shuffled.label, expected.label)
+    assert torch.equal(shuffled.source_index, expected.source_index)
+    torch.testing.assert_close(shuffled.confidence, expected.confidence)
+
+
+@strategies
+def test_what_a_refresh_leaves_behind_can_be_saved_and_taken_up(strategy: AnchorStrategy) -> None:
+    matcher, other = ready(strategy), strategy.build(context())
+    saved = {name: value.clone() for name, value in matcher.memory.items()}
+    other.memory.clear()
+    other.memory.update(saved)
+    assert equal(match(matcher, ROWS), match(other, ROWS))
+
+
+@strategies
+def test_a_strategy_has_nothing_to_train(strategy: AnchorStrategy) -> None:
+    matcher = ready(strategy)
+    assert list(matcher.parameters()) == []
+    assert not match(matcher, ROWS).confidence.requires_grad
+
+
+@strategies
+def test_several_anchors_come_best_first(strategy: AnchorStrategy) -> None:
+    if hasattr(strategy, "inner"):
+        several = replace(strategy, inner=replace(strategy.inner, num_anchors=3))
+    else:
+        several = replace(strategy, num_anchors=3)
+    one, three = match(ready(strategy), ROWS), match(ready(several), ROWS)
+    assert three.source_index.shape == (len(ROWS), 3)
+    assert all(len(set(row.tolist())) > 1 for row in three.source_index)
+    if not isinstance(strategy, RandomAnchors):  # it draws other numbers for another shape
+        assert torch.equal(one.source_index[:, 0], three.source_index[:, 0])
+
+
+@strategies
+def test_no_anchors_at_all_are_refused(strategy: AnchorStrategy) -> None:
+    with pytest.raises(ConfigError, match="num_anchors"):
+        replace(strategy, num_anchors=0)

@@ -1,0 +1,131 @@
+"""What holds for every miner and every metric loss, found by walking the package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from domainmetric.losses.base import MetricLoss
+from domainmetric.miners.base import Miner
+from domainmetric.pairs import label_pairs
+from domainmetric.types import Triplets
+from tests.contracts.family import members, named
+from tests.reference import cases, labels, listed, unit
+
+MINERS: dict[str, Callable[[], Miner]] = {}
+"""Factories of miners with required arguments."""
+LOSSES: dict[str, Callable[[], MetricLoss]] = {}
+"""Factories of losses with required arguments."""
+
+miners = pytest.mark.parametrize("miner", members(Miner, MINERS), ids=named)
+losses = pytest.mark.parametrize("loss", members(MetricLoss, LOSSES), ids=named)
+empty = pytest.mark.parametrize("case", ["one class", "no class twice"])
+full = pytest.mark.parametrize("case", ["within", "across", "roles", "roles of three groups"])
+
+
+@miners
+@empty
+def test_a_miner_finds_nothing_where_there_is_nothing(miner: Miner, case: str) -> None:
+    chosen = miner.select(cases()[case])
+    assert len(chosen) == 0
+    assert [part.dtype for part in (chosen.anchor, chosen.positive, chosen.negative)] == [torch.int64] * 3
+
+
+@miners
+@full
+def test_mined_triplets_are_positives_and_negatives(miner: Miner, case: str) -> None:
+    pairs = cases()[case]
+    chosen = miner.select(pairs, torch.Generator().manual_seed(0))
+    assert len(chosen) > 0
+    assert pairs.positive[chosen.anchor, chosen.positive].all()
+    assert pairs.negative[chosen.anchor, chosen.negative].all()
+
+
+@miners
+def test_mining_is_repeatable(miner: Miner) -> None:
+    pairs = cases()["within"]
+    one, two = (listed(miner.select(pairs, torch.Generator().manual_seed(3))) for _ in range(2))
+    assert one == two
+
+
+@miners
+def test_mining_follows_a_permutation_of_the_rows(miner: Miner) -> None:
+    z, y = unit(0, 20), labels(1, 20)
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(7))
+    plain, shuffled = miner(z, y), miner(z[order], y[order])
+    back = [tuple(int(order[index]) for index in triplet) for triplet in listed(shuffled)]
+    assert sorted(back) == sorted(listed(plain))
+
+
+@miners
+def test_mining_takes_sets_of_unlike_size(miner: Miner) -> None:
+    for other in (3, 31):
+        chosen = miner(unit(0, 12), labels(1, 12), unit(2, other), labels(3, other))
+        assert len(chosen) == 0 or int(chosen.positive.max()) < other
+
+
+def value_and_gradient(loss: MetricLoss, z: Tensor, y: Tensor, triplets: Triplets | None) -> tuple[Tensor, Tensor]:
+    z = z.clone().requires_grad_()
+    result = loss.of(label_pairs(z, y), triplets)
+    (gradient,) = torch.autograd.grad(result.value, z)
+    return result.value.detach(), gradient
+
+
+@losses
+@empty
+@pytest.mark.parametrize("mined", [True, False])
+def test_a_loss_over_nothing_is_a_differentiable_zero(loss: MetricLoss, case: str, mined: bool) -> None:
+    y = torch.zeros(14, dtype=torch.int64) if case == "one class" else torch.arange(14)
+    none = torch.empty(0, dtype=torch.int64)
+    triplets = Triplets(anchor=none, positive=none, negative=none) if mined else None
+    value, gradient = value_and_gradient(loss, unit(0, 14), y, triplets)
+    assert value == 0
+    assert torch.equal(gradient, torch.zeros_like(gradient))
+    assert loss.of(cases()[case], triplets).used == 0
+    assert loss.of(cases()[case], triplets).active == 0
+
+
+@losses
+@miners
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_loss_has_a_finite_gradient_and_keeps_its_type(loss: MetricLoss, miner: Miner, dtype: torch.dtype) -> None:
+    z, y = unit(0, 24, dtype=dtype), labels(1, 24)
+    for triplets in (None, miner(z, y)):
+        value, gradient = value_and_gradient(loss, z, y, triplets)
+        assert value.dtype == gradient.dtype == dtype
+        assert value.ndim == 0 and value > 0
+        assert gradient.isfinite().all() and gradient.abs().max() > 0
+
+
+@losses
+def test_a_loss_does_not_explode_where_all_points_coincide(loss: MetricLoss) -> None:
+    value, gradient = value_and_gradient(loss, unit(0, 1, dtype=torch.float32).repeat(12, 1), labels(1, 12), None)
+    assert value.isfinite() and gradient.isfinite().all()
+
+
+@losses
+def test_a_loss_does_not_see_the_order_of_rows(loss: MetricLoss) -> None:
+    z, y = unit(0, 20), labels(1, 20)
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(7))
+    value, gradient = value_and_gradient(loss, z, y, None)
+    again, shuffled = value_and_gradient(loss, z[order], y[order], None)
+    torch.testing.assert_close(again, value)
+    torch.testing.assert_close(shuffled, gradient[order])
+
+
+@losses
+def test_a_loss_falls_along_its_gradient(loss: MetricLoss) -> None:
+    z, y = unit(0, 20), labels(1, 20)
+    value, gradient = value_and_gradient(loss, z, y, None)
+    after, _ = value_and_gradient(loss, z - 0.05 * gradient / gradient.norm(), y, None)
+    assert after < value
+
+
+@losses
+def test_a_loss_takes_another_set_of_unlike_size(loss: MetricLoss) -> None:
+    for other in (3, 31):
+        value = loss(unit(0, 12), labels(1, 12), ref_emb=unit(2, other), ref_labels=labels(3, other))
+        assert value.isfinite()
