@@ -20,6 +20,11 @@ from domainmetric.types import Encoded
 
 BOTH_DIRECTIONS = (Roles(), Roles(anchor="target", positive="matched", negative="matched"))
 """Matched source anchors against targets, and targets against their matched source items."""
+SOURCE_DIRECTIONS = (
+    Roles(anchor="source", positive="target", negative="target"),
+    Roles(anchor="target", positive="source", negative="source"),
+)
+"""The same with random source items: classes are balanced and labels true, so that a whole class pulls."""
 
 
 def check_smoothing(value: float) -> None:

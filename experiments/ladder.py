@@ -1,7 +1,8 @@
 """The table of the README: every quick recipe, and every term left out, on the same seeds.
 
-Command: `python -m experiments.ladder --seeds 11 12 13` (a process for each run, one after another; what is finished is
-not run again). Results are kept in `experiments/results/ladder.json`; `--table` prints them as Markdown.
+Command: `python -m experiments.ladder --seeds 11 12 13` (a process for each run, `--workers` at a time with `--threads`
+each; what is finished is not run again). Results are kept in `experiments/results/ladder.json`; `--table` prints them
+as Markdown.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -44,22 +46,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
     parser.add_argument("--recipes", nargs="+", default=None, help="some of the recipes; all by default")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of a run")
+    parser.add_argument("--workers", type=int, default=2, help="runs at a time")
     parser.add_argument("--table", action="store_true", help="only print the table of what is finished")
     options = parser.parse_args(arguments)
     results = read(options.results)
     if not options.table:
-        for seed in options.seeds:
-            for file, recipes in RUNGS.items():
-                for recipe in recipes:
-                    wanted = options.recipes is None or recipe in options.recipes
-                    if wanted and str(seed) not in results.get(recipe, {}):
-                        results.setdefault(recipe, {})[str(seed)] = run(file, recipe, seed)
-                        write(options.results, results)
+        rungs = [(file, recipe) for file, recipes in RUNGS.items() for recipe in recipes]
+        missing = [
+            (file, recipe, seed)
+            for file, recipe in rungs
+            if options.recipes is None or recipe in options.recipes
+            for seed in options.seeds
+            if str(seed) not in results.get(recipe, {})
+        ]
+        with ThreadPoolExecutor(options.workers) as pool:
+            futures = {pool.submit(run, *one, options.threads): one for one in missing}
+            for done in as_completed(futures):
+                _, recipe, seed = futures[done]
+                results.setdefault(recipe, {})[str(seed)] = done.result()
+                write(options.results, results)
     print(table(results))
     return 0
 
 
-def run(file: str, recipe: str, seed: int) -> dict[str, Any]:
+def run(file: str, recipe: str, seed: int, threads: int) -> dict[str, Any]:
     """One run in a process of its own, so that its peak memory is its own."""
     command = [
         sys.executable,
@@ -69,7 +80,8 @@ def run(file: str, recipe: str, seed: int) -> dict[str, Any]:
         f"{Path(__file__).parent / file}:{recipe}",
         f"--seed={seed}",
     ]
-    done = subprocess.run([*command, "--tracking.wandb=off"], stdout=subprocess.PIPE, text=True, check=True)
+    command += ["--tracking.wandb=off", f"--runtime.threads={threads}"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     folder = Path(done.stdout.splitlines()[-1])
     report: dict[str, Any] = json.loads((folder / "report.json").read_text())
     report["commit"] = json.loads((folder / "experiment.json").read_text())["machine"]["commit"]

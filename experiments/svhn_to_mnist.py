@@ -24,6 +24,7 @@ from domainmetric import (
     Dtn,
     Experiment,
     InformationMaximization,
+    MarginTriplet,
     Metric,
     Mmd,
     Mnist,
@@ -38,12 +39,14 @@ from domainmetric import (
     Svhn,
     Term,
 )
+from domainmetric.terms import BOTH_DIRECTIONS, SOURCE_DIRECTIONS
 
 SVHN_TO_MNIST = Pair(source=Svhn(), target=Mnist())
 
 CLASSIFY = Term(part=Classify())
-TRIPLET = Term(part=Metric(), schedule=SigmoidRamp())
-DANN = Term(part=Dann(), weight=1.0)
+CROSS_DOMAIN = Metric(loss=MarginTriplet(margin=1.0), roles=BOTH_DIRECTIONS + SOURCE_DIRECTIONS)
+TRIPLET = Term(part=CROSS_DOMAIN, schedule=SigmoidRamp())
+DANN = Term(part=Dann(), weight=0.4)
 MMD = Term(part=Mmd(), weight=5.0, schedule=SigmoidRamp())
 INFORMATION = Term(part=InformationMaximization())
 
