@@ -53,7 +53,9 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "Phase 'source' trains on the source alone, but its terms need ['target'].": lambda: full(
         phases=phases(source={"terms": ("classify", "mmd")})
     ),
-    "A term needs anchor matches, but the experiment has no anchors. Set anchors=Nearest().": lambda: full(anchors=None),
+    "A term needs anchor matches, but the experiment has no anchors. Set anchors=Nearest().": lambda: full(
+        anchors=None
+    ),
     "No term uses anchor matches, so `anchors` would be ignored. Set anchors=None.": lambda: replace(
         tiny.experiment(Path("runs"), "mmd"), anchors=Nearest()
     ),

@@ -8,7 +8,14 @@ from domainmetric.randomness import derive, generator, isolated
 
 
 def test_derived_seeds_differ_by_seed_name_and_order() -> None:
-    seeds = {derive(0, "a", 1), derive(1, "a", 1), derive(0, "b", 1), derive(0, "a", 2), derive(0, 1, "a"), derive(0, "a1")}
+    seeds = {
+        derive(0, "a", 1),
+        derive(1, "a", 1),
+        derive(0, "b", 1),
+        derive(0, "a", 2),
+        derive(0, 1, "a"),
+        derive(0, "a1"),
+    }
     assert len(seeds) == 6
     assert derive(0, "a", 1) == derive(0, "a", 1)
     assert all(0 <= seed < 2**63 for seed in seeds)

@@ -39,10 +39,16 @@ def test_every_spec_of_the_package_is_known() -> None:
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"class": "domainmetric.geometry.Cord"}, "which this version lacks. Did you mean 'domainmetric.geometry.Chord'?"),
+        (
+            {"class": "domainmetric.geometry.Cord"},
+            "which this version lacks. Did you mean 'domainmetric.geometry.Chord'?",
+        ),
         ({"class": "os.system", "command": "true"}, "'os.system', which this version lacks."),
         ({"class": "user.Mine"}, "the class 'Mine' of a user's file. Name that file again with --file FILE."),
-        ({"class": "domainmetric.schedules.OneCycle", "warm": 1}, "record of 'domainmetric.schedules.OneCycle' does not fit"),
+        (
+            {"class": "domainmetric.schedules.OneCycle", "warm": 1},
+            "record of 'domainmetric.schedules.OneCycle' does not fit",
+        ),
     ],
 )
 def test_records_that_do_not_fit_are_refused(record: dict[str, Any], message: str) -> None:

@@ -68,9 +68,9 @@ class Svhn(_StoredDigits):
 class Mnist(_StoredDigits):
     """MNIST, handwritten digits: 60,000 / 10,000 grey images of 28x28.
 
-    An MNIST digit fills 20 of its 28 pixels, an SVHN digit its whole frame. The default framing keeps the central 24x24 and
-    enlarges it, so that the digits of both domains come to the same scale; `Pad()` gives the zero-padded images that many
-    papers use.
+    An MNIST digit fills 20 of its 28 pixels, an SVHN digit its whole frame. The default framing keeps the central 24x24
+    and enlarges it, so that the digits of both domains come to the same scale; `Pad()` gives the zero-padded images
+    that many papers use.
     """
 
     framing: Framing = field(default_factory=lambda: CenterCrop(side=24))

@@ -1,7 +1,7 @@
 """A domain: a named set of images with classes, in a training and a test split.
 
-A domain is a spec, not a data set: it holds no arrays and costs nothing to create, so an experiment can name one, print it and
-write it down. Whatever `load` returns is already framed to the size that the networks take.
+A domain is a spec, not a data set: it holds no arrays and costs nothing to create, so an experiment can name one, print
+it and write it down. Whatever `load` returns is already framed to the size that the networks take.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ class Domain(ABC):
     def load(self, split: Split, *, root: Path, size: int) -> ImageSet:
         """One split, as uint8 images of size x size with their labels.
 
-        `root` is the folder of the prepared stores; a generated domain does not read it. The images may be memory-mapped
-        and must not be written to. Raises DataNotPrepared if the store is missing, DataError if it is damaged.
+        `root` is the folder of the prepared stores; a generated domain does not read it. The images may be
+        memory-mapped and must not be written to. Raises DataNotPrepared if the store is missing,
+        DataError if it is damaged.
         """
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """Framing: how images of any size become squares of the size that the networks take.
 
-The choice matters across domains. An SVHN digit fills its 32x32 frame while an MNIST digit fills 20 of 28 pixels; the framing
-decides whether the two come to the same scale.
+The choice matters across domains. An SVHN digit fills its 32x32 frame while an MNIST digit fills 20 of 28 pixels; the
+framing decides whether the two come to the same scale.
 """
 
 from __future__ import annotations

@@ -40,6 +40,6 @@ class Pair:
             only_target = ", ".join(c for c in target if c not in source) or "none"
             differ = f"only in the source: {only_source}; only in the target: {only_target}"
         raise ConfigError(
-            f"The domains of a pair must have the same classes, but those of '{self.source.name}' and '{self.target.name}' "
-            f"differ ({differ}). Choose domains that share their classes."
+            f"The domains of a pair must have the same classes, but those of '{self.source.name}' and "
+            f"'{self.target.name}' differ ({differ}). Choose domains that share their classes."
         )

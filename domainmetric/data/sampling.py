@@ -55,7 +55,9 @@ class ShuffledRows:
         if self.batch_size < 2:
             raise ConfigError(f"Batch size must be at least 2 (batch norm), but is {self.batch_size}.")
         if self.batch_size > self.num_rows:
-            raise ConfigError(f"Batch size {self.batch_size} is above the {self.num_rows} images of the {self.name} set.")
+            raise ConfigError(
+                f"Batch size {self.batch_size} is above the {self.num_rows} images of the {self.name} set."
+            )
         self._cycle = Cycle(torch.arange(self.num_rows), self.seed, self.name)
 
     def rows(self, step: int) -> Int64[Tensor, " b"]:
@@ -86,7 +88,8 @@ class BalancedRows:
             empty = int(counts.argmin())
             raise ConfigError(f"The {self.name} set has no image of class index {empty}; balanced batches need all.")
         self._cycles = [
-            Cycle((self.labels == k).nonzero().squeeze(1), self.seed, f"{self.name}/{k}") for k in range(self.num_classes)
+            Cycle((self.labels == k).nonzero().squeeze(1), self.seed, f"{self.name}/{k}")
+            for k in range(self.num_classes)
         ]
 
     def rows(self, step: int) -> Int64[Tensor, " b"]:

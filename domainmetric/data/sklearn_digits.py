@@ -1,7 +1,7 @@
 """scikit-learn's handwritten digits: a real target domain that comes with the dependencies.
 
-1,797 images of 8x8 (Alpaydin and Kaynak 1998, the test part of the UCI optical recognition set), split once and for all into
-1,297 for training and 500 for the report.
+1,797 images of 8x8 (Alpaydin and Kaynak 1998, the test part of the UCI optical recognition set), split once and for all
+into 1,297 for training and 500 for the report.
 """
 
 from __future__ import annotations

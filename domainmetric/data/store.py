@@ -1,7 +1,7 @@
 """The prepared store of a domain: plain arrays that are memory-mapped, beside a manifest that says what they are.
 
-`root/<name>/` holds `train_images.npy`, `train_labels.npy`, `test_images.npy`, `test_labels.npy` (uint8 n h w c; int64) and
-`manifest.json`. A store appears whole or not at all: it is written to a hidden sibling folder and renamed.
+`root/<name>/` holds `train_images.npy`, `train_labels.npy`, `test_images.npy`, `test_labels.npy` (uint8 n h w c; int64)
+and `manifest.json`. A store appears whole or not at all: it is written to a hidden sibling folder and renamed.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ def write_store(
 ) -> Manifest:
     """Write a store, in place of an earlier one of that name, and return its manifest.
 
-    `splits` holds both splits, labelled; `extras` are further files (name -> content), such as a contact sheet. On any failure,
-    Ctrl-C included, nothing new is left behind and an earlier store stays. Raises DataError if the disk refuses
-    or if a folder of that name is no store but holds other files.
+    `splits` holds both splits, labelled; `extras` are further files (name -> content), such as a contact sheet. On any
+    failure, Ctrl-C included, nothing new is left behind and an earlier store stays. Raises DataError if the disk
+    refuses or if a folder of that name is no store but holds other files.
     """
     root = Path(root)
     _refuse_foreign(root / name, {*_ARRAY_FILES, *(extras or {})})
@@ -99,8 +99,8 @@ def write_store(
             _sync_folder(root)
     except OSError as error:
         raise DataError(
-            f"The store '{name}' could not be written to {root}: {error.strerror or error}. Nothing was left half-written. "
-            f"Free some space or choose another folder with --root, then prepare it again."
+            f"The store '{name}' could not be written to {root}: {error.strerror or error}. Nothing was left "
+            f"half-written. Free some space or choose another folder with --root, then prepare it again."
         ) from error
     return manifest
 
@@ -108,7 +108,7 @@ def write_store(
 def read_split(root: Path, name: str, split: Split) -> ImageSet:
     """One split of a prepared store, its images memory-mapped (copy on write).
 
-    Raises DataNotPrepared if the store is absent, DataError if a file is missing, truncated or not what the manifest says.
+    Raises DataNotPrepared if the store is absent, DataError if a file is missing, truncated or not what it should be.
     """
     manifest = read_manifest(root, name)
     images = _read_array(root, manifest, f"{split}_images")
@@ -215,14 +215,14 @@ def _sha256(array: NDArray[Any]) -> str:
 
 
 def _refuse_foreign(place: Path, ours: set[str]) -> None:
-    """A folder without a manifest but with other files, such as the publisher's own, must not be replaced by a store."""
+    """A folder without a manifest but with other files, such as the publisher's own, must not be replaced."""
     if not place.is_dir() or (place / "manifest.json").exists():
         return
     foreign = sorted(path.name for path in place.iterdir() if path.name not in ours)
     if foreign:
         raise DataError(
-            f"{place} is to hold a prepared store, but has other files in it ({', '.join(foreign[:5])}), which would be lost. "
-            f"Move them away, or choose another folder with --root."
+            f"{place} is to hold a prepared store, but has other files in it ({', '.join(foreign[:5])}), which would "
+            f"be lost. Move them away, or choose another folder with --root."
         )
 
 

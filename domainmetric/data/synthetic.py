@@ -1,8 +1,8 @@
 """Street digits rendered on the spot: a source domain that needs no download.
 
-Each image imitates what makes street numbers hard: color, several fonts, contrast of either sign, uneven light, neighboring
-digits that are cut off, slant, blur and noise. The images follow from the seed alone: they come by blocks, and each block has a
-generator of its own, so that asking for more images never changes the earlier ones.
+Each image imitates what makes street numbers hard: color, several fonts, contrast of either sign, uneven light,
+neighboring digits that are cut off, slant, blur and noise. The images follow from the seed alone: they come by blocks,
+and each block has a generator of its own, so that asking for more images never changes the earlier ones.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _number_masks(rng: np.random.Generator, labels: NDArray[Any], side: int) -> 
 
 
 def _glyph_grid(rng: np.random.Generator, side: int) -> Float[Tensor, "b {side} {side} 2"]:
-    """For each pixel of the image, where in the glyph's cell it lies: size, aspect, slant, rotation and position vary."""
+    """For each pixel of the image, where in the glyph's cell it lies; size, aspect, slant, turn and position vary."""
     height = rng.uniform(0.55, 0.95, _BLOCK)  # of the digit, as a part of the frame
     stretch = height / (_DIGIT / _CELL)
     aspect = rng.uniform(0.8, 1.25, _BLOCK)

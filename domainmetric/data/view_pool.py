@@ -130,8 +130,8 @@ class Pool:
         status = process.returncode
         how = f"was ended by signal {-status}" if status is not None and status < 0 else f"ended with status {status}"
         return DomainMetricError(
-            f"A worker process that makes augmented views {how} (signal 9 often means: out of memory). Continue the run "
-            "with `domainmetric resume`, or start it again with fewer num_workers."
+            f"A worker process that makes augmented views {how} (signal 9 often means: out of memory). Continue the "
+            "run with `domainmetric resume`, or start it again with fewer num_workers."
         )
 
 

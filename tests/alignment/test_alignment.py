@@ -98,7 +98,10 @@ def test_information_is_low_where_targets_are_decided_and_diverse() -> None:
     [
         (lambda: Dann(hidden=0), "Dann.hidden must be positive, but is 0."),
         (lambda: Mmd(bandwidths=()), "Mmd.bandwidths must name at least one positive factor, but is ()."),
-        (lambda: Mmd(bandwidths=(1.0, 0.0)), "Mmd.bandwidths must name at least one positive factor, but is (1.0, 0.0)."),
+        (
+            lambda: Mmd(bandwidths=(1.0, 0.0)),
+            "Mmd.bandwidths must name at least one positive factor, but is (1.0, 0.0).",
+        ),
     ],
 )
 def test_refused_settings(make: type, message: str) -> None:

@@ -156,7 +156,10 @@ def test_the_oracle_needs_declared_labels() -> None:
 
 @pytest.mark.parametrize("share", [0.1, 0.15, 0.9])
 def test_a_quota_caps_each_class_at_its_most_confident_items(share: float) -> None:
-    free, capped = match(ready(Nearest(k=3)), ALL_ROWS), match(ready(ClassQuota(inner=Nearest(k=3), share=share)), ALL_ROWS)
+    free, capped = (
+        match(ready(Nearest(k=3)), ALL_ROWS),
+        match(ready(ClassQuota(inner=Nearest(k=3), share=share)), ALL_ROWS),
+    )
     quota = max(1, int(share * M))
     for label in range(K):
         mine = [row for row in range(M) if int(free.label[row]) == label]
@@ -169,7 +172,7 @@ def test_a_quota_does_not_bring_back_what_the_inner_strategy_dropped() -> None:
     class Half(AnchorMatcher):
         def refresh(self, source_bank: Bank, target_bank: Bank | None) -> None: ...
 
-        def forward(self, target_index: torch.Tensor, z_t: torch.Tensor, logits_t: torch.Tensor):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        def forward(self, target_index: torch.Tensor, z_t: torch.Tensor, logits_t: torch.Tensor):  # type: ignore[no-untyped-def]
             full = match(ready(Nearest()), target_index)
             return replace(full, keep=target_index % 2 == 0)
 
@@ -189,7 +192,10 @@ def test_a_quota_does_not_bring_back_what_the_inner_strategy_dropped() -> None:
         (lambda: Prototype(rounds=-1), "Prototype.rounds must not be negative, but is -1."),
         (lambda: Prototype(temperature=-1), "Prototype.temperature must be positive, but is -1."),
         (lambda: Transport(regularization=0), "Transport.regularization must be positive, but is 0."),
-        (lambda: Transport(prior=(0.5, 0.6)), "Transport.prior must hold positive shares that sum to 1, but is (0.5, 0.6)."),
+        (
+            lambda: Transport(prior=(0.5, 0.6)),
+            "Transport.prior must hold positive shares that sum to 1, but is (0.5, 0.6).",
+        ),
         (lambda: Transport(prior=(0.5, 0.5)).build(context()), "Transport.prior names 2 classes, but the pair has 4."),
         (lambda: ClassQuota(share=1.0), "ClassQuota.share must lie strictly between 0 and 1, but is 1.0."),
         (

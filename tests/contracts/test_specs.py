@@ -14,8 +14,7 @@ import pytest
 from domainmetric.anchors.base import AnchorStrategy
 from domainmetric.data.domain import Domain
 from domainmetric.data.framing import CenterCrop, Framing
-from domainmetric.experiment import BestScore, Phase, Selection, SourcePhase
-from domainmetric.experiment import AdaptationPhase
+from domainmetric.experiment import AdaptationPhase, BestScore, Phase, Selection, SourcePhase
 from domainmetric.geometry import Distance
 from domainmetric.losses.base import MetricLoss
 from domainmetric.metrics.selection import Entropy, SelectionScore

@@ -55,7 +55,7 @@ def test_mnist_comes_scale_matched_or_padded(tmp_path: Path) -> None:
 
 def test_store_of_other_images_is_refused(tmp_path: Path) -> None:
     write_digits(tmp_path, "svhn", 1)
-    with pytest.raises(DataError, match="3-channel.*--force"):
+    with pytest.raises(DataError, match=r"3-channel.*--force"):
         Svhn().load("train", root=tmp_path, size=32)
     write_digits(tmp_path, "usps", 1, classes=tuple("abcdefghij"))
     with pytest.raises(DataError, match="'a'"):

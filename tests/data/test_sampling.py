@@ -26,7 +26,7 @@ def test_balanced_batches_hold_each_class_equally_often_and_each_of_its_rows_onc
     rows = torch.cat(batches)
     for k in range(3):
         mine = rows[LABELS[rows] == k]
-        size = int((LABELS == k).sum())
+        size = int((k == LABELS).sum())
         for start in range(0, len(mine) - size + 1, size):
             assert len(set(mine[start : start + size].tolist())) == size
 

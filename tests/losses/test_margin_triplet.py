@@ -20,7 +20,8 @@ ALL = pytest.mark.parametrize("distance", members(Distance), ids=named)
 def by_loops(pairs: Pairs, triplets: list[tuple[int, int, int]], loss: MarginTriplet) -> tuple[float, int, int]:
     measure = DISTANCES[named(loss.distance)]
     terms = [
-        measure(float(pairs.sq_chord[a, p])) - measure(float(pairs.sq_chord[a, n])) + loss.margin for a, p, n in triplets
+        measure(float(pairs.sq_chord[a, p])) - measure(float(pairs.sq_chord[a, n])) + loss.margin
+        for a, p, n in triplets
     ]
     hinges = [max(0.0, term) for term in terms]
     return sum(hinges) / max(1, len(hinges)), len(hinges), sum(term > 0 for term in terms)

@@ -69,7 +69,7 @@ REFERENCES: list[tuple[Miner, Reference]] = [
 
 
 @pytest.mark.parametrize("case", cases())
-@pytest.mark.parametrize(("miner", "reference"), REFERENCES, ids=lambda value: named(value))
+@pytest.mark.parametrize(("miner", "reference"), REFERENCES, ids=named)
 def test_miners_are_those_of_loops(miner: Miner, reference: Reference, case: str) -> None:
     pairs = cases()[case]
     assert sorted(listed(miner.select(pairs))) == sorted(reference(pairs))
