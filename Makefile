@@ -17,7 +17,7 @@ test: $(STAMP)  ## style, floors, and the quick tests
 
 test-all: check  ## everything: types too, the slow tests, and the quick ones with shapes checked at run time
 	$(BIN)/pytest -q
-	$(BIN)/pytest -q -m "not slow" --jaxtyping-packages=domainmetric,data_prep,beartype.beartype
+	$(BIN)/pytest -q -m "not slow" --jaxtyping-packages=domainmetric,data_prep,tests.shapes.check
 
 check: $(STAMP)  ## style, types and floors, without running anything
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Factors on the mean squared distance: five Gaussian kernels (Long et al. 2015, DAN)."""
 
 
-def entropy(p: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
+def entropy(p: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
     """Shannon entropy of each row of probabilities, in nats: [0, ln k]."""
     # at p = 0 the gradient of p log p is infinite, and its product with 0 not a number
     floor = torch.finfo(p.dtype).tiny

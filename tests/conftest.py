@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+import tests.shapes  # noqa: F401 (found as an attribute of `tests` by --jaxtyping-packages)
+
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["WANDB_MODE"] = "disabled"  # a test of the real wandb deletes or sets it for itself, by monkeypatch
 
@@ -50,3 +52,10 @@ def nothing_global_changes() -> Iterator[None]:
         signal.signal(signal.Signals[name], handler)
     os.chdir(before["the working folder"])
     assert not changed, f"The test left changed: {', '.join(changed)}."
+
+
+@pytest.fixture
+def unchecked_shapes(pytestconfig: pytest.Config) -> None:
+    """For tests of our own refusals of wrong shapes: jaxtyping's hook, where it is on, would refuse them first."""
+    if pytestconfig.getoption("--jaxtyping-packages", default=None):
+        pytest.skip("jaxtyping's hook checks the shapes in this run")

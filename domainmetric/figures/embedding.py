@@ -85,7 +85,7 @@ def _perplexity(count: int) -> float:
     return max(1.0, min(PERPLEXITY, (count - 1) / 3))
 
 
-def _tsne(z: Float[np.ndarray, "n d"], start: Float[np.ndarray, "p 2"], seed: int) -> Float[np.ndarray, "p 2"]:
+def _tsne(z: Float[np.ndarray, "n d"], start: Float[np.ndarray, "p 2"], seed: int) -> Float[np.ndarray, "q 2"]:
     """t-SNE started from the PCA map, as its authors advise for a stable layout; no rows below five."""
     if len(z) < 5 or not len(start):
         return np.zeros((0, 2))
@@ -96,7 +96,7 @@ def _tsne(z: Float[np.ndarray, "n d"], start: Float[np.ndarray, "p 2"], seed: in
         max_iter=TSNE_STEPS,
         random_state=seed,
     )
-    points: Float[np.ndarray, "p 2"] = model.fit_transform(z.astype(np.float32))
+    points: Float[np.ndarray, "q 2"] = model.fit_transform(z.astype(np.float32))
     return points
 
 
@@ -107,7 +107,7 @@ def _scatter(
     is_target: np.ndarray,
     classes: Sequence[str],
 ) -> None:
-    colors = np.array([color(label) if 0 <= label < len(classes) else GRID for label in labels])
+    colors = np.array([color(int(label)) if 0 <= label < len(classes) else GRID for label in labels])
     pale: dict[str, Any] = {"marker": SOURCE_MARKER, "s": 12, "alpha": 0.4, "linewidths": 0.0}
     sharp: dict[str, Any] = {"marker": TARGET_MARKER, "s": 13, "alpha": 0.9, "linewidths": 0.35, "edgecolors": INK}
     for rows, name, look in ((~is_target, "source", pale), (is_target, "target", sharp)):
@@ -117,7 +117,7 @@ def _scatter(
         axes.text(
             x,
             y,
-            style.class_name(classes, label),
+            style.class_name(classes, int(label)),
             ha="center",
             va="center",
             fontsize=TEXT_SIZE,

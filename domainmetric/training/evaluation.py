@@ -47,7 +47,7 @@ class Look:
     source_labels: Int64[Tensor, " n"]
     target_rows: Int64[Tensor, " m"]
     """Rows of the target training set."""
-    target_images: UInt8[Tensor, "m h w c"]
+    target_images: UInt8[Tensor, "m h w c2"]
     target_labels_oracle: Int64[Tensor, " m"] | None
 
     @staticmethod

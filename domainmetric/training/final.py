@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from domainmetric.experiment import Experiment
 from domainmetric.metrics.classification import accuracy, confusion, knn_accuracy, prototype_accuracy, prototypes
@@ -82,7 +83,7 @@ class Final:
         table: list[list[int]] = confusion(predicted, labels_of(self.data.target_test), num_classes).tolist()
         return table
 
-    def embeddings(self) -> dict[str, np.ndarray[Any, Any]]:
+    def embeddings(self) -> dict[str, NDArray[Any]]:
         """Test embeddings of both domains (0 source, 1 target) with label and prediction."""
         parts: tuple[Encoded, Encoded] = (self.source_test, self.target_test)
         labels = (labels_of(self.data.source_test), labels_of(self.data.target_test))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from time import monotonic
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -33,7 +32,7 @@ class Progress:
         self._began = self._drawn = monotonic()
         self._loss: float | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Progress:
         if self._bars is not None:
             self._bars.start()
         return self

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Self
 
 
 class StopFlag:
@@ -21,7 +20,7 @@ class StopFlag:
     def __call__(self) -> bool:
         return self._asked
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> StopFlag:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._ask)  # type: ignore[assignment]

@@ -163,6 +163,7 @@ def test_confusion_without_images_or_with_many_classes(tmp_path: Path) -> None:
     save(many, tmp_path / "many.png")
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_confusion_must_fit_its_classes() -> None:
     with pytest.raises(DataError, match=r"must have the shape \(3, 3\), but came as \(2, 3\)"):
         confusion_matrix(np.zeros((2, 3), int), CLASSES, "wrong")
@@ -249,6 +250,7 @@ def test_anchors_of_any_number(tmp_path: Path, r: int, a: int) -> None:
     assert len(figure.axes[0].images) == r * (a + 1)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_anchors_must_have_one_row_for_each_target() -> None:
     with pytest.raises(DataError, match="A sheet of 3 target images with 2 anchors each"):
         some_anchors(confidence=np.zeros(2))
