@@ -16,6 +16,12 @@ import tests.shapes  # noqa: F401 (found as an attribute of `tests` by --jaxtypi
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["WANDB_MODE"] = "disabled"  # a test of the real wandb deletes or sets it for itself, by monkeypatch
 
+OTHERS_VARIABLES = {
+    "PYTEST_CURRENT_TEST",
+    *("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"),  # scikit-learn sets them when it is first imported
+    *("PYTORCH_NVML_BASED_CUDA_CHECK", "TORCHINDUCTOR_CACHE_DIR"),  # so do Lightning Fabric and torch
+}
+
 
 def global_state() -> dict[str, Any]:
     """Everything global that a test or the code under it could leave changed, as values that compare with ==."""
@@ -30,7 +36,7 @@ def global_state() -> dict[str, Any]:
         "numpy's random state": (kind, np.asarray(keys).tobytes(), *rest),
         "the signal handlers": handlers,
         "the working folder": os.getcwd(),
-        "the environment": {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"},
+        "the environment": {k: v for k, v in os.environ.items() if k not in OTHERS_VARIABLES},
     }
 
 
