@@ -16,7 +16,9 @@ from domainmetric.experiment import Experiment
 from tests import tiny
 
 """
-TWO = HEAD + '''
+TWO = (
+    HEAD
+    + '''
 def plain() -> Experiment:
     """The source phase alone."""
     return tiny.experiment(Path("runs"))
@@ -33,6 +35,7 @@ def _hidden() -> Experiment:
 def number() -> int:
     return 1
 '''
+)
 
 
 def written(folder: Path, text: str, name: str = "mine.py") -> Path:

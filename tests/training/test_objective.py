@@ -43,7 +43,11 @@ def experiment(**adapt: object) -> Experiment:
     }
     phase = replace(whole.phases["adapt"], terms=tuple(terms), **{**EVERYTHING, **adapt})
     return replace(
-        whole, terms=terms, phases={**whole.phases, "adapt": phase}, anchors=Oracle(), labelled_target=AllLabels(batch=16)
+        whole,
+        terms=terms,
+        phases={**whole.phases, "adapt": phase},
+        anchors=Oracle(),
+        labelled_target=AllLabels(batch=16),
     )
 
 
@@ -54,9 +58,7 @@ def one_step(chosen: Experiment, phase: str = "adapt") -> Iterator[tuple[PhaseSt
         if state.matcher is not None:
             assert state.teacher is not None
             refresh(state.matcher, state.teacher, chosen, batches.data, 0)
-        step = state.objective.prepare(
-            state.network, batches, 0, 0.5, teacher=state.teacher, matcher=state.matcher
-        )
+        step = state.objective.prepare(state.network, batches, 0, 0.5, teacher=state.teacher, matcher=state.matcher)
         yield state, batches, step
     finally:
         batches.close()
@@ -213,6 +215,8 @@ def test_bank_rows_are_balanced_and_seeded() -> None:
 
 def test_the_classifier_is_the_reported_head() -> None:
     with one_step(tiny.experiment(Path("runs")), "source") as (state, _, step):
-        expected = torch.nn.functional.cross_entropy(step.encoded_source.logits, step.source.labels, label_smoothing=0.1)
+        expected = torch.nn.functional.cross_entropy(
+            step.encoded_source.logits, step.source.labels, label_smoothing=0.1
+        )
         torch.testing.assert_close(state.objective(step)["classify"], expected)
         assert isinstance(state.objective.terms["classify"].part, Classify)

@@ -1,0 +1,94 @@
+"""The moving parts of a phase: written down and taken up again, frozen and free, and the window of a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from domainmetric.errors import RunFolderError
+from domainmetric.experiment import Optimizer
+from domainmetric.models.cnn import SmallCnn
+from domainmetric.models.network import Model, Network, Tied
+from domainmetric.randomness import isolated
+from domainmetric.training.banks import refresh
+from domainmetric.training.state import PhaseState, Window, group, load_weights, set_training
+from tests import tiny
+from tests.training.running import same, wired
+
+
+def tied() -> Network:
+    with isolated(0, "network"):
+        return Model(branches=Tied(shared=SmallCnn(widths=(4, 8))), embedding_dim=6).build(
+            {"source": 3, "target": 1}, 12, 4
+        )
+
+
+def stepped(seed: int) -> PhaseState:
+    """The state of the whole method after one step, from another seed's network."""
+    experiment = tiny.full(Path("runs"), seed=seed)
+    state, batches = wired(experiment, "adapt")
+    assert state.teacher is not None and state.matcher is not None
+    refresh(state.matcher, state.teacher, experiment, batches.data, 0)
+    step = state.objective.prepare(state.network, batches, 0, 0.5, teacher=state.teacher, matcher=state.matcher)
+    values = state.objective(step)
+    torch.stack(list(values.values())).sum().backward()
+    state.optimizer.step()
+    state.window.add(values)
+    state.window.add({name: 2 * value for name, value in values.items()})
+    batches.close()
+    return state
+
+
+def test_a_state_takes_up_all_that_another_wrote_down() -> None:
+    one, other = stepped(0), stepped(1)
+    written = {name: value.detach().clone() for name, value in one.tensors().items()}
+    assert set(group(written)) == {"network", "objective", "teacher", "matcher", "optimizer", "window"}
+    assert not same(other.tensors(), written)
+    other.restore(written, 7)
+    assert same({name: value.detach() for name, value in other.tensors().items()}, written)
+    assert other.step == 7
+    assert other.window.means() == one.window.means()
+
+
+def test_weights_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(RunFolderError, match="The checkpoint does not fit this experiment"):
+        load_weights(torch.nn.LayerNorm(2), {"weight": torch.zeros(3), "bias": torch.zeros(3)})
+
+
+def test_a_window_is_the_mean_of_its_steps_and_starts_anew() -> None:
+    window = Window()
+    assert window.tensors() == {}
+    for value in (1.0, 2.0, 6.0):
+        window.add({"a": torch.tensor(value), "b": torch.tensor(-value)})
+    again = Window()
+    again.restore(window.tensors())
+    assert window.means() == again.means() == {"a": 3.0, "b": -3.0}
+    assert window.values == []
+    again.restore({})
+    assert again.values == []
+
+
+def test_only_what_is_named_trains() -> None:
+    state, batches = wired(tiny.experiment(Path("runs"), "mmd"), "adapt")
+    batches.close()
+    network = state.network
+    branches, others = set_training(network, ("target_branch", "classifier"))
+    named = {id(p) for module in (network.branches["target"], network.classifier) for p in module.parameters()}
+    assert {id(p) for p in branches} | {id(p) for p in others} == named
+    assert {id(p) for p in network.parameters() if p.requires_grad} == named
+    assert network.branches["target"].training and not network.branches["source"].training and not network.head.training
+
+
+def test_a_shared_branch_is_trained_once() -> None:
+    network = tied()
+    branches, _ = set_training(network, ("source_branch", "target_branch", "head", "classifier"))
+    assert len(branches) == len(list(network.branches["source"].parameters()))
+
+
+def test_the_learning_rate_of_the_branches_has_its_factor() -> None:
+    one, other = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
+    optimizer = Optimizer(branch_lr_factor=0.1).build([one], [other])
+    assert [group["factor"] for group in optimizer.param_groups] == [0.1, 1.0]
+    assert len(Optimizer().build([], [other]).param_groups) == 1
