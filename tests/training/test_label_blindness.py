@@ -9,6 +9,7 @@ import pytest
 
 from domainmetric.anchors.base import AnchorStrategy
 from domainmetric.anchors.oracle import Oracle
+from domainmetric.errors import ConfigError
 from domainmetric.experiment import AllLabels, BestScore, Experiment
 from domainmetric.metrics.selection import InformationMaximization
 from tests import tiny
@@ -58,3 +59,8 @@ def test_they_matter_to_the_oracle(tmp_path: Path) -> None:
     experiment = replace(tiny.experiment(tmp_path, "triplet", anchors=Oracle()), labelled_target=AllLabels(batch=32))
     true, noise = with_and_without_labels(experiment)
     assert not same(weights(true), weights(noise))
+
+
+def test_the_oracle_gets_no_labels_that_were_not_declared(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"labelled_target=AllLabels\(\)"):
+        train(short(tiny.experiment(tmp_path, "triplet", anchors=Oracle()), source=1, adapt=1))

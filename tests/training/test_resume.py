@@ -10,6 +10,8 @@ import pytest
 from domainmetric.errors import RunFolderError
 from domainmetric.experiment import BestScore, Experiment
 from domainmetric.metrics.selection import InformationMaximization
+from domainmetric.models.cnn import Dtn
+from domainmetric.models.network import Separate
 from domainmetric.training.checkpoint import read_tensors
 from domainmetric.training.phases import CHECKPOINT
 from tests import tiny
@@ -66,6 +68,14 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(killed: int, undisturbed:
     assert not (folder / "report.json").exists()
     go_on(folder)
     assert_same_run(folder, undisturbed)
+
+
+def test_dropout_is_resumed_too(tmp_path: Path) -> None:
+    def with_dropout(name: str) -> Experiment:
+        small = short(tiny.experiment(tmp_path / name, "mmd"), source=2, adapt=4)
+        return replace(small, model=replace(small.model, branches=Separate(source=Dtn(), target=Dtn())))
+
+    assert_same_run(go_on(train(with_dropout("stopped"), after(4))), train(with_dropout("undisturbed")))
 
 
 def test_a_finished_run_is_left_alone(undisturbed: Path) -> None:
