@@ -42,6 +42,7 @@ from domainmetric import (
     Pair,
     PixelNearest,
     Roles,
+    Runtime,
     SigmoidRamp,
     SklearnDigits,
     SourcePhase,
@@ -80,6 +81,7 @@ def adapted(name: str, anchors: AnchorStrategy) -> Experiment:
         },
         banks=Banks(source_size=2000),
         evaluation=Evaluation(every=50),
+        runtime=Runtime(threads=1),  # the same table on any number of cores, and no waiting on a busy machine
         tracking=Tracking(wandb="off"),
     )
 
