@@ -270,6 +270,7 @@ class Experiment:
         self.augmentation.target.check(self.data.target.channels)
         self._check_terms()
         self._check_needs()
+        self._check_batches()
 
     def _check_terms(self) -> None:
         named = {name for phase in self.phases.values() for name in phase.terms}
@@ -292,8 +293,28 @@ class Experiment:
             raise ConfigError("A term needs anchor matches, but the experiment has no anchors. Set anchors=Nearest().")
         if "matches" not in needs and self.anchors is not None:
             raise ConfigError("No term uses anchor matches, so `anchors` would be ignored. Set anchors=None.")
-        if "labelled_target" in needs and self.labelled_target is None:
+        self._check_labelled("labelled_target" in needs)
+
+    def _check_labelled(self, term_reads: bool) -> None:
+        anchors_read = self.anchors is not None and self.anchors.needs_target_labels
+        if term_reads and self.labelled_target is None:
             raise ConfigError("A term needs labelled target images: set labelled_target=AllLabels().")
+        if anchors_read and self.labelled_target is None:
+            raise ConfigError("The anchors read target labels (oracle): declare them with labelled_target=AllLabels().")
+        if self.labelled_target is not None and not (term_reads or anchors_read):
+            raise ConfigError(
+                "Nothing reads labelled target images, so labelled_target would be ignored. Leave it out."
+            )
+
+    def _check_batches(self) -> None:
+        num_classes = len(self.data.classes)
+        batches = {f"Phase '{name}': source_batch": phase.source_batch for name, phase in self.phases.items()}
+        if self.labelled_target is not None:
+            batches["labelled_target.batch"] = self.labelled_target.batch
+        for name, size in batches.items():
+            if size < num_classes or size % num_classes:
+                good = max(1, round(size / num_classes)) * num_classes
+                raise ConfigError(f"{name} must be a multiple of the {num_classes} classes, but is {size}. Use {good}.")
 
     def needs(self, terms: Iterable[str]) -> frozenset[Need]:
         """What the steps of these terms must prepare."""

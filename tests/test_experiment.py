@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from domainmetric.anchors.nearest import Nearest
+from domainmetric.anchors.oracle import Oracle
 from domainmetric.data.augment import Augment
 from domainmetric.data.pair import Pair
 from domainmetric.data.sklearn_digits import SklearnDigits
@@ -62,6 +63,18 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "A term needs labelled target images: set labelled_target=AllLabels().": lambda: full(
         terms={**full().terms, "supervised": Term(part=ClassifyLabelledTarget())},
         phases=phases(adapt={"terms": (*full().phases["adapt"].terms, "supervised")}),
+    ),
+    "The anchors read target labels (oracle): declare them with labelled_target=AllLabels().": lambda: full(
+        anchors=Oracle()
+    ),
+    "Nothing reads labelled target images, so labelled_target would be ignored. Leave it out.": lambda: full(
+        labelled_target=AllLabels(batch=32)
+    ),
+    "Phase 'adapt': source_batch must be a multiple of the 4 classes, but is 33. Use 32.": lambda: full(
+        phases=phases(adapt={"source_batch": 33})
+    ),
+    "labelled_target.batch must be a multiple of the 4 classes, but is 2. Use 4.": lambda: full(
+        anchors=Oracle(), labelled_target=AllLabels(batch=2)
     ),
     "The experiment has no term 'triplets'. Did you mean 'triplet'? "
     "Known: classify, dann, information, mmd, triplet.": lambda: full().without("triplets"),

@@ -82,6 +82,11 @@ class AnchorStrategy(ABC):
         """Whether `refresh` wants a bank of target embeddings."""
         return False
 
+    @property
+    def needs_target_labels(self) -> bool:
+        """Whether it reads the labelled target stream: true of oracles alone."""
+        return False
+
     @abstractmethod
     def build(self, context: AnchorContext) -> AnchorMatcher:
         """The matcher for this pair of training sets."""

@@ -17,6 +17,10 @@ from domainmetric.types import Bank, Matches
 class Oracle(AnchorStrategy):
     """The nearest source item of the true class. Confidence is 1. Reads the labelled target stream, nothing else."""
 
+    @property
+    def needs_target_labels(self) -> bool:
+        return True
+
     def build(self, context: AnchorContext) -> AnchorMatcher:
         if context.oracle_labels is None:
             raise ConfigError(

@@ -34,6 +34,10 @@ class ClassQuota(AnchorStrategy):
     def needs_target_bank(self) -> bool:
         return self.inner.needs_target_bank
 
+    @property
+    def needs_target_labels(self) -> bool:
+        return self.inner.needs_target_labels
+
     def build(self, context: AnchorContext) -> AnchorMatcher:
         return _ClassQuota(self.share, self.inner.build(context))
 

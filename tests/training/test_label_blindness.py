@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from domainmetric.anchors.base import AnchorStrategy
+from domainmetric.anchors.nearest import Nearest
 from domainmetric.anchors.oracle import Oracle
 from domainmetric.errors import ConfigError
 from domainmetric.experiment import AllLabels, BestScore, Experiment
@@ -55,12 +56,16 @@ def test_target_labels_do_not_matter_to_any_strategy(anchors: AnchorStrategy, tm
     assert_blind(tiny.experiment(tmp_path, "triplet", anchors=anchors))
 
 
+def oracle(root: Path) -> Experiment:
+    blind = tiny.experiment(root, "triplet", anchors=Nearest())
+    return replace(blind, anchors=Oracle(), labelled_target=AllLabels(batch=32))
+
+
 def test_they_matter_to_the_oracle(tmp_path: Path) -> None:
-    experiment = replace(tiny.experiment(tmp_path, "triplet", anchors=Oracle()), labelled_target=AllLabels(batch=32))
-    true, noise = with_and_without_labels(experiment)
+    true, noise = with_and_without_labels(oracle(tmp_path))
     assert not same(weights(true), weights(noise))
 
 
 def test_the_oracle_gets_no_labels_that_were_not_declared(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"labelled_target=AllLabels\(\)"):
-        train(short(tiny.experiment(tmp_path, "triplet", anchors=Oracle()), source=1, adapt=1))
+        replace(oracle(tmp_path), labelled_target=None)
