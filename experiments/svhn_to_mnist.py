@@ -4,6 +4,8 @@ Question: what does each part of the method add, and does the matcher carry it?
 Command: `domainmetric run experiments/svhn_to_mnist.py:quick_full` (any recipe below; `quick_` recipes are made for two
 CPU cores and minutes, the others for a GPU).
 
+The full-size recipes have not been run yet, so their docstrings name no result.
+
 Images are 32x32; MNIST's central 24x24 pixels are enlarged, so that its digits fill the frame as SVHN's do.
 """
 
@@ -139,47 +141,47 @@ def target_supervised() -> Experiment:
 
 
 def quick_source_only() -> Experiment:
-    """`source_only` for two CPU cores."""
+    """`source_only` for two CPU cores. Expected, by three seeds: 73.4% (72.4 to 74.9)."""
     return quick(source_only())
 
 
 def quick_dann() -> Experiment:
-    """`dann` for two CPU cores."""
+    """`dann` for two CPU cores. Expected, by three seeds: 10.5%: it hurts, the target lands on wrong classes."""
     return quick(dann())
 
 
 def quick_mmd() -> Experiment:
-    """`mmd` for two CPU cores."""
+    """`mmd` for two CPU cores. Expected, by three seeds: 80.2% (78.1 to 82.5)."""
     return quick(mmd())
 
 
 def quick_dann_mmd() -> Experiment:
-    """`dann_mmd` for two CPU cores."""
+    """`dann_mmd` for two CPU cores. Expected, by three seeds: 84.9% (82.8 to 87.3)."""
     return quick(dann_mmd())
 
 
 def quick_pixel_anchors() -> Experiment:
-    """`pixel_anchors` for two CPU cores."""
+    """`pixel_anchors` for two CPU cores. Expected: not yet measured."""
     return quick(pixel_anchors())
 
 
 def quick_semantic_anchors() -> Experiment:
-    """`semantic_anchors` for two CPU cores."""
+    """`semantic_anchors` for two CPU cores. Expected: not yet measured."""
     return quick(semantic_anchors())
 
 
 def quick_core() -> Experiment:
-    """`core` for two CPU cores."""
+    """`core` for two CPU cores. Expected, by three seeds: 94.8% (93.3 to 95.6)."""
     return quick(core())
 
 
 def quick_full() -> Experiment:
-    """`full` for two CPU cores."""
+    """`full` for two CPU cores. Expected, by three seeds: 99.2% (99.1 to 99.2)."""
     return quick(full())
 
 
 def quick_albumentations() -> Experiment:
-    """`albumentations` for two CPU cores: one worker for each domain."""
+    """`albumentations` for two CPU cores: one worker for each domain. Expected: not yet measured."""
     views = Augmentation(
         source=AlbumentationsViews(pipeline=DigitViews(invert=0.5, grey=0.5)),
         target=AlbumentationsViews(pipeline=DigitViews()),
@@ -188,5 +190,5 @@ def quick_albumentations() -> Experiment:
 
 
 def quick_target_supervised() -> Experiment:
-    """`target_supervised` for two CPU cores."""
+    """`target_supervised` for two CPU cores. Expected: not yet measured."""
     return quick(target_supervised())
