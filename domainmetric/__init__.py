@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     )
     from domainmetric.geometry import Chord, ChordSquared, Cosine, Distance, Geodesic
     from domainmetric.losses.base import LossValue, MetricLoss
-    from domainmetric.losses.triplet import MarginTriplet
+    from domainmetric.losses.margin import MarginTriplet
     from domainmetric.metrics.selection import SelectionScore
     from domainmetric.miners.base import Miner
     from domainmetric.miners.hard import EasyPositiveHardNegative, HardNegative
@@ -223,7 +223,7 @@ _HOMES = {
     ),
     "geometry": ("Chord", "ChordSquared", "Cosine", "Distance", "Geodesic"),
     "losses.base": ("LossValue", "MetricLoss"),
-    "losses.triplet": ("MarginTriplet",),
+    "losses.margin": ("MarginTriplet",),
     "metrics.selection": ("SelectionScore",),
     "miners.base": ("Miner",),
     "miners.hard": ("EasyPositiveHardNegative", "HardNegative"),

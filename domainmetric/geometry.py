@@ -1,8 +1,8 @@
 """The only home of the sphere: how far apart two unit vectors are, computed so that nearness survives rounding.
 
-All distances are functions of the squared chord |a - b|^2, which lies in [0, 4] for unit vectors. Near collapse the
-float32 Gram matrix a.b of raw unit vectors cancels catastrophically, so the mean is subtracted first: differences do
-not change, and the products become small numbers that keep their digits.
+Distances of the sphere are functions of the squared chord |a - b|^2, which lies in [0, 4] for unit vectors. Near
+collapse the float32 Gram matrix a.b of raw unit vectors cancels catastrophically, so the mean is subtracted first:
+differences do not change, and the products become small numbers that keep their digits.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
+
+from domainmetric.types import Pairs
 
 TINY = 1e-12
 """Floor under square roots (of squared chords): keeps gradients finite where two points coincide."""
@@ -44,15 +46,46 @@ def cosine(sq_chord: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
 
 @dataclass(frozen=True, kw_only=True)
 class Distance(ABC):
-    """A distance between unit vectors, as a function of their squared chord."""
+    """How far apart two embeddings are. Small is near, and two that coincide are at (about) zero."""
+
+    @abstractmethod
+    def pairwise(self, x: Float[Tensor, "t d"], y: Float[Tensor, "t d"]) -> Float[Tensor, " t"]:
+        """The distance of each row of `x` to the same row of `y`."""
+
+    @abstractmethod
+    def matrix(self, pairs: Pairs) -> Float[Tensor, "a b"]:
+        """The distances of all rows to all columns."""
+
+    @abstractmethod
+    def listed(self, pairs: Pairs, row: Int64[Tensor, " t"], column: Int64[Tensor, " t"]) -> Float[Tensor, " t"]:
+        """The distances of chosen rows to chosen columns: elements of the matrix, without the matrix if it can be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SphereDistance(Distance, ABC):
+    """A distance between unit vectors, as a function of their squared chord, which all losses of a step share."""
 
     @abstractmethod
     def __call__(self, sq_chord: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
         """The distance for each squared chord: 0 where points coincide, growing with it."""
 
+    def pairwise(self, x: Float[Tensor, "t d"], y: Float[Tensor, "t d"]) -> Float[Tensor, " t"]:
+        with torch.autocast(x.device.type, enabled=False):
+            dtype = torch.promote_types(x.dtype, torch.float32)
+            return self((x.to(dtype) - y.to(dtype)).square().sum(1))
+
+    def matrix(self, pairs: Pairs) -> Float[Tensor, "a b"]:
+        return self(pairs.sq_chord)
+
+    def listed(self, pairs: Pairs, row: Int64[Tensor, " t"], column: Int64[Tensor, " t"]) -> Float[Tensor, " t"]:
+        # a few triplets are cheaper by their vectors, since no gradient then passes through the whole matrix
+        if len(row) * pairs.rows.z.shape[1] <= pairs.sq_chord.numel():
+            return self.pairwise(pairs.rows.z[row], pairs.columns.z[column])
+        return self(pairs.sq_chord[row, column])
+
 
 @dataclass(frozen=True, kw_only=True)
-class ChordSquared(Distance):
+class ChordSquared(SphereDistance):
     """|a - b|^2 = 2 - 2 cos, in [0, 4] (FaceNet; Schroff et al. 2015)."""
 
     def __call__(self, sq_chord: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
@@ -60,7 +93,7 @@ class ChordSquared(Distance):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chord(Distance):
+class Chord(SphereDistance):
     """|a - b|, in [0, 2]."""
 
     def __call__(self, sq_chord: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
@@ -68,7 +101,7 @@ class Chord(Distance):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cosine(Distance):
+class Cosine(SphereDistance):
     """1 - cos, in [0, 2]."""
 
     def __call__(self, sq_chord: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
@@ -76,7 +109,7 @@ class Cosine(Distance):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Geodesic(Distance):
+class Geodesic(SphereDistance):
     """The angle between the vectors, in [0, pi], as 2 atan2(|a - b|, |a + b|).
 
     `acos` of a float32 cosine loses all digits below 1e-4 and has infinite gradients at both ends; this form does not.

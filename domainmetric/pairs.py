@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from domainmetric.errors import ConfigError
 from domainmetric.geometry import normalize, squared_chord
-from domainmetric.types import Pairs
+from domainmetric.types import Group, Pairs
 
 Role = Literal["source", "matched", "target"]
 """Row groups of a step: random source items, the source items matched to the targets, the target items."""
@@ -30,19 +30,6 @@ class Roles:
     """Group of the negatives."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Group:
-    """Rows of one role: embeddings, their (true or matched) labels, and which of them take part."""
-
-    z: Float[Tensor, "r d"]
-    labels: Int64[Tensor, " r"]
-    keep: Bool[Tensor, " r"] | None = None
-    """Rows that are false are neither anchors, positives nor negatives. None keeps all."""
-
-    def __len__(self) -> int:
-        return len(self.z)
-
-
 class StepPairs:
     """All pairs among the groups of one step: one Gram matrix, cut to the roles that a loss asks for."""
 
@@ -52,14 +39,13 @@ class StepPairs:
         for role, group in groups.items():
             self._spans[role] = slice(start, start + len(group))
             start += len(group)
-        z = torch.cat([group.z for group in groups.values()])
-        labels = torch.cat([group.labels for group in groups.values()])
-        kept = [torch.ones_like(g.labels, dtype=torch.bool) if g.keep is None else g.keep for g in groups.values()]
-        keep = torch.cat(kept)
-        self._sq_chord = squared_chord(z, z)
-        same, both = labels[:, None] == labels, keep[:, None] & keep
-        itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-        self._positive, self._negative = same & both & ~itself, ~same & both
+        whole = Group(
+            z=torch.cat([group.z for group in groups.values()]),
+            labels=torch.cat([group.labels for group in groups.values()]),
+            keep=torch.cat([group.kept() for group in groups.values()]),
+        )
+        items = torch.arange(len(whole), device=whole.z.device)
+        self._all = pair(whole, whole, items, items)
 
     def of(self, roles: Roles) -> Pairs:
         """Anchor rows against the columns of the positive and the negative group."""
@@ -67,17 +53,62 @@ class StepPairs:
             raise ConfigError(f"Role '{role}' has no rows in this phase; there are: {', '.join(self._spans)}.")
         anchor, positive, negative = (self._spans[r] for r in (roles.anchor, roles.positive, roles.negative))
         if positive == negative:
-            return Pairs(
-                sq_chord=self._sq_chord[anchor, positive],
-                positive=self._positive[anchor, positive],
-                negative=self._negative[anchor, positive],
-            )
-        none = torch.zeros_like
-        return Pairs(
-            sq_chord=torch.cat([self._sq_chord[anchor, positive], self._sq_chord[anchor, negative]], 1),
-            positive=torch.cat([self._positive[anchor, positive], none(self._positive[anchor, negative])], 1),
-            negative=torch.cat([none(self._negative[anchor, positive]), self._negative[anchor, negative]], 1),
+            return cut(self._all, anchor, positive)
+        one, two = cut(self._all, anchor, positive), cut(self._all, anchor, negative)
+        return beside(
+            replace(one, negative=torch.zeros_like(one.negative)), replace(two, positive=torch.zeros_like(two.positive))
         )
+
+
+def pair(rows: Group, columns: Group, row_items: Int64[Tensor, " a"], column_items: Int64[Tensor, " b"]) -> Pairs:
+    """All rows against all columns: equal labels are positives, but no item is its own; unequal ones negatives."""
+    same = rows.labels[:, None] == columns.labels
+    both = rows.kept()[:, None] & columns.kept()
+    return Pairs(
+        rows=rows,
+        columns=columns,
+        row_items=row_items,
+        column_items=column_items,
+        sq_chord=squared_chord(rows.z, columns.z),
+        positive=same & both & (row_items[:, None] != column_items),
+        negative=~same & both,
+    )
+
+
+def cut(pairs: Pairs, rows: slice, columns: slice) -> Pairs:
+    """A block of rows and columns."""
+    return Pairs(
+        rows=cut_group(pairs.rows, rows),
+        columns=cut_group(pairs.columns, columns),
+        row_items=pairs.row_items[rows],
+        column_items=pairs.column_items[columns],
+        sq_chord=pairs.sq_chord[rows, columns],
+        positive=pairs.positive[rows, columns],
+        negative=pairs.negative[rows, columns],
+    )
+
+
+def beside(one: Pairs, two: Pairs) -> Pairs:
+    """The same rows against the columns of both."""
+    columns = (one.columns, two.columns)
+    return Pairs(
+        rows=one.rows,
+        columns=Group(
+            z=torch.cat([group.z for group in columns]),
+            labels=torch.cat([group.labels for group in columns]),
+            keep=torch.cat([group.kept() for group in columns]),
+        ),
+        row_items=one.row_items,
+        column_items=torch.cat([one.column_items, two.column_items]),
+        sq_chord=torch.cat([one.sq_chord, two.sq_chord], 1),
+        positive=torch.cat([one.positive, two.positive], 1),
+        negative=torch.cat([one.negative, two.negative], 1),
+    )
+
+
+def cut_group(group: Group, rows: slice) -> Group:
+    """Some rows of a group."""
+    return Group(z=group.z[rows], labels=group.labels[rows], keep=None if group.keep is None else group.keep[rows])
 
 
 def label_pairs(
@@ -92,10 +123,9 @@ def label_pairs(
     """
     if (ref_emb is None) != (ref_labels is None):
         raise ConfigError("Pass both ref_emb and ref_labels, or neither.")
-    z = normalize(embeddings)
+    rows = Group(z=normalize(embeddings), labels=labels)
+    items = torch.arange(len(rows), device=rows.z.device)
     if ref_emb is None or ref_labels is None:
-        same = labels[:, None] == labels
-        itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-        return Pairs(sq_chord=squared_chord(z, z), positive=same & ~itself, negative=~same)
-    same = labels[:, None] == ref_labels
-    return Pairs(sq_chord=squared_chord(z, normalize(ref_emb)), positive=same, negative=~same)
+        return pair(rows, rows, items, items)
+    columns = Group(z=normalize(ref_emb), labels=ref_labels)
+    return pair(rows, columns, items, torch.arange(len(columns), device=rows.z.device) + len(rows))

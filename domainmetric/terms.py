@@ -10,7 +10,7 @@ from torch import Tensor
 
 from domainmetric.errors import ConfigError
 from domainmetric.losses.base import MetricLoss
-from domainmetric.losses.triplet import MarginTriplet
+from domainmetric.losses.margin import MarginTriplet
 from domainmetric.miners.base import Miner
 from domainmetric.miners.hard import HardNegative
 from domainmetric.pairs import Roles
@@ -98,8 +98,8 @@ class Metric(Part):
 
     loss: MetricLoss = field(default_factory=lambda: MarginTriplet(margin=0.3))
     """The loss on the triplets."""
-    miner: Miner = field(default_factory=HardNegative)
-    """Which triplets."""
+    miner: Miner | None = field(default_factory=HardNegative)
+    """Which triplets; None gives the loss all pairs that the roles allow."""
     roles: tuple[Roles, ...] = BOTH_DIRECTIONS
     """Where anchors, positives and negatives come from; several entries are averaged."""
 
@@ -132,7 +132,8 @@ class _Metric(PartModule):
         results = []
         for roles in self.spec.roles:
             pairs = step.pairs.of(roles)
-            results.append(self.spec.loss.of(pairs, self.spec.miner.select(pairs, step.generator)))
+            triplets = None if self.spec.miner is None else self.spec.miner.select(pairs, step.generator)
+            results.append(self.spec.loss.of(pairs, triplets))
         prefix = "triplets" if "matches" in self.spec.needs else "source_triplets"
         step.notes[f"{prefix}/used"] = sum((r.used for r in results), results[0].used * 0)
         step.notes[f"{prefix}/active"] = sum((r.active for r in results), results[0].active * 0)

@@ -150,12 +150,38 @@ class Triplets:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Group:
+    """Rows of one kind: embeddings, their (true or matched) labels, and which of them take part."""
+
+    z: Float[Tensor, "r d"]
+    """Embeddings, of unit length where a distance of the sphere is to be taken."""
+    labels: Int64[Tensor, " r"]
+    keep: Bool[Tensor, " r"] | None = None
+    """Rows that are false are neither anchors, positives nor negatives. None keeps all."""
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def kept(self) -> Bool[Tensor, " r"]:
+        """Which rows take part, as a mask."""
+        return torch.ones_like(self.labels, dtype=torch.bool) if self.keep is None else self.keep
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Pairs:
-    """Squared chords between anchor rows and other items, and who is a positive or a negative for whom.
+    """Anchor rows against other items: how far apart, and who is a positive or a negative for whom.
 
     Built once per step; every metric loss of the step shares it. A dropped item is in neither mask.
     """
 
+    rows: Group
+    """The anchors."""
+    columns: Group
+    """Those that can be positives or negatives."""
+    row_items: Int64[Tensor, " a"]
+    """Which item each row is; a row and a column of the same number are one and the same vector."""
+    column_items: Int64[Tensor, " b"]
     sq_chord: Float[Tensor, "a b"]
+    """Squared chords, with their gradient."""
     positive: Bool[Tensor, "a b"]
     negative: Bool[Tensor, "a b"]

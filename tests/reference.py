@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from domainmetric.pairs import Group, Role, Roles, StepPairs, label_pairs
-from domainmetric.types import Pairs, Triplets
+from domainmetric.pairs import Role, Roles, StepPairs, label_pairs
+from domainmetric.types import Group, Pairs, Triplets
 
 DISTANCES: dict[str, Callable[[float], float]] = {
     "ChordSquared": lambda sq: sq,

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from domainmetric.errors import ConfigError
-from domainmetric.pairs import Group, Role, Roles, StepPairs, label_pairs
+from domainmetric.pairs import Role, Roles, StepPairs, label_pairs
+from domainmetric.types import Group
 from tests.reference import labels, square, unit
 
 ROLES: tuple[Role, ...] = get_args(Role)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from domainmetric.errors import ConfigError
-from domainmetric.losses.triplet import MarginTriplet
+from domainmetric.losses.margin import MarginTriplet
 from domainmetric.miners.hard import EasyPositiveHardNegative, HardNegative
 from domainmetric.pairs import Roles
 from domainmetric.step import PartContext

@@ -96,3 +96,42 @@ class BalancedRows:
         """The rows of a step, on the CPU, class by class."""
         start = step * self._per_class
         return torch.cat([cycle.slice(start, self._per_class) for cycle in self._cycles])
+
+
+@dataclass(eq=False)
+class GroupRows:
+    """Batches of `per_class` rows of each of `num_chosen` classes: groups of n examples (Xuan et al. 2020, section 3).
+
+    The classes of a batch are drawn anew at each step, all of them where `num_chosen` is their number; each class
+    cycles through its own rows, so that none is repeated before all were seen.
+    """
+
+    labels: Int64[Tensor, " r"]
+    num_chosen: int
+    per_class: int
+    seed: int
+    name: str
+
+    def __post_init__(self) -> None:
+        self._cycles = {
+            int(k): Cycle((self.labels == k).nonzero().squeeze(1), self.seed, f"{self.name}/{int(k)}")
+            for k in self.labels.unique()
+        }
+        self._classes = torch.tensor(sorted(self._cycles))
+        self._chosen: list[Int64[Tensor, " c"]] = []
+
+    def rows(self, step: int) -> Int64[Tensor, " b"]:
+        """The rows of a step, on the CPU, class by class."""
+        while len(self._chosen) <= step:
+            draw = generator("cpu", self.seed, self.name, "classes", len(self._chosen))
+            order = torch.randperm(len(self._classes), generator=draw)[: self.num_chosen]
+            self._chosen.append(self._classes[order].sort().values)
+        before = torch.bincount(
+            torch.cat([*self._chosen[:step], self._classes]), minlength=int(self._classes.max()) + 1
+        )
+        return torch.cat(
+            [
+                self._cycles[k].slice((int(before[k]) - 1) * self.per_class, self.per_class)
+                for k in self._chosen[step].tolist()
+            ]
+        )

@@ -29,7 +29,7 @@ class SemiHard(Miner):
             raise ConfigError(f"SemiHard.margin must be positive, but is {self.margin}.")
 
     def select(self, pairs: Pairs, generator: torch.Generator | None = None) -> Triplets:
-        distances = self.distance(pairs.sq_chord.detach())
+        distances = self.distance.matrix(pairs).detach()
         anchor, positive = pairs.positive.nonzero(as_tuple=True)
         chunks = []
         for rows in torch.arange(len(anchor), device=anchor.device).split(max(1, CHUNK_ELEMENTS // distances.shape[1])):

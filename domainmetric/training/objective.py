@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from domainmetric.anchors.base import AnchorMatcher
 from domainmetric.models.network import Network
-from domainmetric.pairs import Group, Role, StepPairs
+from domainmetric.pairs import Role, StepPairs
 from domainmetric.step import Need, PartContext, PartModule, Step
 from domainmetric.terms import Term
 from domainmetric.training.batches import Batches
 from domainmetric.training.parts import part
-from domainmetric.types import Matches, TargetBatch
+from domainmetric.types import Group, Matches, TargetBatch
 
 
 class Objective(nn.Module):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from domainmetric.geometry import normalize
-from domainmetric.pairs import Group, StepPairs
+from domainmetric.pairs import StepPairs
 from domainmetric.step import Step
-from domainmetric.types import Encoded, LabelledTargetBatch, Matches, SourceBatch, TargetBatch
+from domainmetric.types import Encoded, Group, LabelledTargetBatch, Matches, SourceBatch, TargetBatch
 
 K, D = 4, 8
 

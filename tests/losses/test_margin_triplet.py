@@ -7,7 +7,7 @@ import torch
 
 from domainmetric.errors import ConfigError
 from domainmetric.geometry import Chord, ChordSquared, Cosine, Distance, Geodesic
-from domainmetric.losses.triplet import MarginTriplet
+from domainmetric.losses.margin import MarginTriplet
 from domainmetric.miners.base import Miner
 from domainmetric.pairs import label_pairs
 from domainmetric.types import Pairs, Triplets
