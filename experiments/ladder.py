@@ -71,7 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(file: str, recipe: str, seed: int, threads: int) -> dict[str, Any]:
-    """One run in a process of its own, so that its peak memory is its own."""
+    """The report of one run, with the commit that it was made at."""
+    folder = launch(file, recipe, seed, threads)
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    report["commit"] = json.loads((folder / "experiment.json").read_text())["machine"]["commit"]
+    return report
+
+
+def launch(file: str, recipe: str, seed: int, threads: int) -> Path:
+    """Do one run in a process of its own, so that its peak memory is its own. Returns its folder."""
     command = [
         sys.executable,
         "-m",
@@ -82,10 +90,7 @@ def run(file: str, recipe: str, seed: int, threads: int) -> dict[str, Any]:
     ]
     command += ["--tracking.wandb=off", f"--runtime.threads={threads}"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    folder = Path(done.stdout.splitlines()[-1])
-    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
-    report["commit"] = json.loads((folder / "experiment.json").read_text())["machine"]["commit"]
-    return report
+    return Path(done.stdout.splitlines()[-1])
 
 
 def read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
@@ -98,7 +103,7 @@ def read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 def write(path: Path, results: dict[str, Any]) -> None:
     """Keep the results, whole or not at all."""
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".partial")
     beside.write_text(json.dumps(results, indent=1) + "\n")
     beside.replace(path)
