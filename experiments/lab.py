@@ -6,6 +6,7 @@ training is a loop that can be read in one look; runs on the two domains use `do
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from domainmetric import Augment, ImageSet, MarginTriplet, MetricLoss, Miner, Mnist, SmallCnn, Svhn, Usps
+from domainmetric import Augment, Domain, ImageSet, MarginTriplet, MetricLoss, Miner, Mnist, Pairs, SmallCnn, Svhn, Usps
 from domainmetric.data.augment import to_float
 from domainmetric.data.sampling import GroupRows
 from domainmetric.geometry import normalize
@@ -26,7 +27,7 @@ from domainmetric.models.network import Branch
 from domainmetric.pairs import label_pairs
 from domainmetric.randomness import generator, isolated
 
-DOMAINS = {"svhn": Svhn, "mnist": Mnist, "usps": Usps}
+DOMAINS: dict[str, Callable[[], Domain]] = {"svhn": Svhn, "mnist": Mnist, "usps": Usps}
 COLLAPSED = 0.95
 """Mean cosine of test embeddings above which an embedding counts as collapsed."""
 
@@ -38,6 +39,11 @@ class Task:
     name: str
     train: ImageSet
     test: ImageSet
+
+
+def data_root() -> Path:
+    """Where the prepared digits lie: $DOMAINMETRIC_DATA, then data/."""
+    return Path(os.environ.get("DOMAINMETRIC_DATA") or "data")
 
 
 def digits(
@@ -58,6 +64,17 @@ def digits(
 def head(images: ImageSet, count: int | None) -> ImageSet:
     """The first `count` images; all of them if it is None."""
     return images if count is None else images.take(torch.arange(min(count, len(images))))
+
+
+def validation(task: Task, count: int) -> Task:
+    """A task for choosing settings: its test images are the last `count` training images, which it does not train on.
+
+    The last and not random ones, since neighbors in SVHN's order are often digits of one and the same photograph.
+    """
+    rows = torch.arange(len(task.train))
+    return Task(
+        name=f"{task.name} validation", train=task.train.take(rows[:-count]), test=task.train.take(rows[-count:])
+    )
 
 
 class Encoder(nn.Module):
@@ -113,10 +130,22 @@ class Trained:
 
 Watch = Callable[[int, Encoder, Float[Tensor, "b d"], Int64[Tensor, " b"], LossValue], None]
 """Called after each step's loss, before its update: step, encoder, embeddings, labels, loss."""
+PairsOf = Callable[[Float[Tensor, "b d"], Int64[Tensor, " b"]], Pairs]
+"""Makes the pairs of a batch from its embeddings and labels, which come class by class."""
 
 
-def train(task: Task, recipe: Recipe, *, watch: Watch | None = None, seconds: float | None = None) -> Trained:
-    """Train an encoder; stop early after `seconds` where they are given. The same seed gives the same encoder."""
+def train(
+    task: Task,
+    recipe: Recipe,
+    *,
+    watch: Watch | None = None,
+    seconds: float | None = None,
+    pairs_of: PairsOf = label_pairs,
+) -> Trained:
+    """Train an encoder; stop early after `seconds` where they are given. The same seed gives the same encoder.
+
+    `pairs_of` says who is a positive and a negative for whom; by default the labels alone do.
+    """
     labels = task.train.labels
     assert labels is not None
     sampler = GroupRows(labels, recipe.num_classes, recipe.per_class, recipe.seed, "lab")
@@ -129,7 +158,7 @@ def train(task: Task, recipe: Recipe, *, watch: Watch | None = None, seconds: fl
         rows = sampler.rows(step)
         images = recipe.augment(task.train.images[rows], generator("cpu", recipe.seed, "views", step))
         z, y = encoder(images), labels[rows]
-        pairs = label_pairs(z, y)
+        pairs = pairs_of(z, y)
         draw = generator("cpu", recipe.seed, "mining", step)
         result = recipe.loss.of(pairs, None if recipe.miner is None else recipe.miner.select(pairs, draw))
         if watch is not None:
