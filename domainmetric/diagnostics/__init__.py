@@ -1,0 +1,1 @@
+"""What a triplet loss does to triplets, as numbers: predicted moves, measured moves, gradients."""
