@@ -1,24 +1,35 @@
-"""The only home of the sphere: how far apart two unit vectors are, computed so that nearness survives rounding.
+"""How far apart two vectors are, computed so that nearness survives rounding.
 
 Distances of the sphere are functions of the squared chord |a - b|^2, which lies in [0, 4] for unit vectors. Near
 collapse the float32 Gram matrix a.b of raw unit vectors cancels catastrophically, so the mean is subtracted first:
 differences do not change, and the products become small numbers that keep their digits.
+
+Plain calls of miners and losses, and training, normalize embeddings before any distance sees them. But
+`TripletLoss.explicit` and `pairs.pair` take vectors as they are: there distances of the sphere expect unit length,
+while `Lp` and distances of one's own take what comes.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
+from domainmetric.errors import ConfigError
 from domainmetric.types import Pairs
 
 TINY = 1e-12
 """Floor under square roots (of squared chords): keeps gradients finite where two points coincide."""
+CHUNK_ELEMENTS = 1 << 22
+"""Numbers that a distance of one's own is given at a time, for each of its two arguments (16 MB in float32)."""
+BLOCK = 64
+"""Rows whose distance matrix is formed for the sake of its diagonal."""
 
 
 def normalize(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
@@ -117,3 +128,122 @@ class Geodesic(SphereDistance):
 
     def __call__(self, sq_chord: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
         return 2 * torch.atan2(sq_chord.clamp_min(TINY).sqrt(), (4 - sq_chord).clamp_min(TINY).sqrt())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lp(Distance):
+    """The norm |x - y + eps|_p of vectors as they are, as in `torch.nn.PairwiseDistance` and `TripletMarginLoss`.
+
+    The eps in every component keeps the gradient finite, and not zero, where two vectors coincide. It also makes the
+    distance a little unsymmetric, as torch's is.
+    """
+
+    p: float = 2.0
+    """The norm's degree, at least 1: 1 is the city block's, 2 Euclid's, infinity the greatest difference's."""
+    eps: float = 1e-6
+    """What is added to each component of the difference."""
+
+    def __post_init__(self) -> None:
+        if not self.p >= 1:
+            raise ConfigError(f"Lp.p must be at least 1, but is {self.p}: below it there is no triangle inequality.")
+        if not self.eps >= 0:
+            raise ConfigError(f"Lp.eps must not be negative, but is {self.eps}.")
+
+    def pairwise(self, x: Float[Tensor, "t d"], y: Float[Tensor, "t d"]) -> Float[Tensor, " t"]:
+        with torch.autocast(x.device.type, enabled=False):
+            return F.pairwise_distance(at_least_float32(x), at_least_float32(y), p=self.p, eps=self.eps)
+
+    def matrix(self, pairs: Pairs) -> Float[Tensor, "a b"]:
+        x, y = at_least_float32(pairs.rows.z), at_least_float32(pairs.columns.z)
+        with torch.autocast(x.device.type, enabled=False):  # differences, since the Gram matrix loses nearness
+            return torch.cdist(x + self.eps, y, p=self.p, compute_mode="donot_use_mm_for_euclid_dist")
+
+    def listed(self, pairs: Pairs, row: Int64[Tensor, " t"], column: Int64[Tensor, " t"]) -> Float[Tensor, " t"]:
+        if len(row) <= pairs.sq_chord.numel():
+            return self.pairwise(pairs.rows.z[row], pairs.columns.z[column])
+        return self.matrix(pairs)[row, column]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromPairwise(Distance):
+    """A distance of one's own, of each row of one list of vectors to the same row of another.
+
+    `function(x, y)` takes two tensors (t, d), of at least float32, and returns t distances that are differentiable in
+    both, each a function of its own two vectors. Where all rows are compared with all columns it is called in chunks,
+    and called again in the backward pass rather than keeping what it made on the way.
+    """
+
+    function: Callable[[Tensor, Tensor], Tensor]
+    """(t, d), (t, d) -> (t). Give it a name at the top of a file, so that a run's record can name it."""
+
+    def pairwise(self, x: Float[Tensor, "t d"], y: Float[Tensor, "t d"]) -> Float[Tensor, " t"]:
+        return call(self.function, x, y, (len(x),))
+
+    def matrix(self, pairs: Pairs) -> Float[Tensor, "a b"]:
+        x, y = pairs.rows.z, pairs.columns.z
+
+        def against_all(some: Tensor) -> Tensor:
+            each, every = some.repeat_interleave(len(y), 0), y.repeat(len(some), 1)
+            return self.pairwise(each, every).reshape(len(some), len(y))
+
+        rows = max(1, CHUNK_ELEMENTS // max(1, y.numel()))
+        parts = [checkpoint(against_all, some, use_reentrant=False) for some in x.split(rows)]
+        return torch.cat(parts) if len(y) else pairs.sq_chord
+
+    def listed(self, pairs: Pairs, row: Int64[Tensor, " t"], column: Int64[Tensor, " t"]) -> Float[Tensor, " t"]:
+        if len(row) <= pairs.sq_chord.numel():
+            return self.pairwise(pairs.rows.z[row], pairs.columns.z[column])
+        return self.matrix(pairs)[row, column]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromMatrix(Distance):
+    """A distance of one's own, of all rows of one list of vectors to all of another.
+
+    `function(x, y)` takes tensors (n, d) and (m, d), of at least float32, and returns (n, m) distances that are
+    differentiable in both, element (i, j) a function of x[i] and y[j] alone. Few pairs are cut out of the diagonals of
+    small blocks.
+    """
+
+    function: Callable[[Tensor, Tensor], Tensor]
+    """(n, d), (m, d) -> (n, m). Give it a name at the top of a file, so that a run's record can name it."""
+
+    def pairwise(self, x: Float[Tensor, "t d"], y: Float[Tensor, "t d"]) -> Float[Tensor, " t"]:
+        blocks = zip(x.split(BLOCK), y.split(BLOCK), strict=True)
+        return torch.cat([call(self.function, some, same, (len(some), len(same))).diagonal() for some, same in blocks])
+
+    def matrix(self, pairs: Pairs) -> Float[Tensor, "a b"]:
+        return call(self.function, pairs.rows.z, pairs.columns.z, tuple(pairs.sq_chord.shape))
+
+    def listed(self, pairs: Pairs, row: Int64[Tensor, " t"], column: Int64[Tensor, " t"]) -> Float[Tensor, " t"]:
+        if len(row) * BLOCK <= pairs.sq_chord.numel():
+            return self.pairwise(pairs.rows.z[row], pairs.columns.z[column])
+        return self.matrix(pairs)[row, column]
+
+
+def at_least_float32(x: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
+    """The same numbers, no narrower than float32: half-precision distances pick wrong neighbors."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def call(
+    function: Callable[[Tensor, Tensor], Tensor],
+    x: Float[Tensor, "n d"],
+    y: Float[Tensor, "m d"],
+    shape: tuple[int, ...],
+) -> Float[Tensor, "*s"]:
+    """What a distance of one's own says of some vectors. Raises ConfigError where that is not what it must be."""
+    name = getattr(function, "__qualname__", type(function).__name__)
+    with torch.autocast(x.device.type, enabled=False):
+        x, y = at_least_float32(x), at_least_float32(y)
+        result = function(x, y)
+    given = f"The distance {name} was given the shapes {tuple(x.shape)} and {tuple(y.shape)} and must return "
+    if not isinstance(result, Tensor):
+        raise ConfigError(f"{given}a tensor of the shape {shape}, but returned a {type(result).__name__}.")
+    if tuple(result.shape) != shape:
+        raise ConfigError(f"{given}the shape {shape}, but returned {tuple(result.shape)}.")
+    if not result.is_floating_point():
+        raise ConfigError(f"{given}floating-point numbers, but returned {str(result.dtype).removeprefix('torch.')}.")
+    if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad) and not result.requires_grad:
+        raise ConfigError(f"{given}distances with a gradient, but theirs was cut off: nothing would be learned.")
+    return result.to(x.dtype)

@@ -8,15 +8,51 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from domainmetric.geometry import Distance, FromMatrix, FromPairwise
 from domainmetric.pairs import Role, Roles, StepPairs, label_pairs
 from domainmetric.types import Group, Pairs, Triplets
+from tests.contracts.family import members, named
 
-DISTANCES: dict[str, Callable[[float], float]] = {
-    "ChordSquared": lambda sq: sq,
-    "Chord": math.sqrt,
-    "Cosine": lambda sq: sq / 2,
-    "Geodesic": lambda sq: math.acos(max(-1.0, min(1.0, 1 - sq / 2))),
+
+def square(a: Tensor, b: Tensor) -> float:
+    return float(((a - b) ** 2).sum())
+
+
+def city_block(x: Tensor, y: Tensor) -> Tensor:
+    """A user's distance of two lists."""
+    return (x - y).abs().sum(1)
+
+
+def inner(x: Tensor, y: Tensor) -> Tensor:
+    """A user's distance of all to all."""
+    return 1 - x @ y.T
+
+
+DISTANCE_FACTORIES: dict[str, Callable[[], Distance]] = {
+    "FromMatrix": lambda: FromMatrix(function=inner),
+    "FromPairwise": lambda: FromPairwise(function=city_block),
 }
+DISTANCES: dict[str, Callable[[Tensor, Tensor], float]] = {
+    "ChordSquared": square,
+    "Chord": lambda x, y: math.sqrt(square(x, y)),
+    "Cosine": lambda x, y: square(x, y) / 2,
+    "Geodesic": lambda x, y: math.acos(max(-1.0, min(1.0, 1 - square(x, y) / 2))),
+    "Lp": lambda x, y: math.sqrt(sum((float(a) - float(b) + 1e-6) ** 2 for a, b in zip(x, y, strict=True))),
+    "FromMatrix": lambda x, y: 1 - sum(float(a) * float(b) for a, b in zip(x, y, strict=True)),
+    "FromPairwise": lambda x, y: sum(abs(float(a) - float(b)) for a, b in zip(x, y, strict=True)),
+}
+"""Each distance of `every_distance`, of two vectors."""
+
+
+def every_distance() -> list[Distance]:
+    """One of each class, by name: the user's are `inner` and `city_block`."""
+    return members(Distance, DISTANCE_FACTORIES)
+
+
+def apart(distance: Distance, pairs: Pairs) -> list[list[float]]:
+    """The distance of each row to each column, from their vectors: `d[row][column]`."""
+    measure = DISTANCES[named(distance)]
+    return [[measure(x, y) for y in pairs.columns.z.double()] for x in pairs.rows.z.double()]
 
 
 def unit(seed: int, n: int, d: int = 6, *, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -27,10 +63,6 @@ def unit(seed: int, n: int, d: int = 6, *, dtype: torch.dtype = torch.float64) -
 
 def labels(seed: int, n: int, k: int = 3) -> Tensor:
     return torch.randint(k, (n,), generator=torch.Generator().manual_seed(seed))
-
-
-def square(a: Tensor, b: Tensor) -> float:
-    return float(((a - b) ** 2).sum())
 
 
 def cases(dtype: torch.dtype = torch.float64) -> dict[str, Pairs]:

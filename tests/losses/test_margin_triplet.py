@@ -12,17 +12,14 @@ from domainmetric.miners.base import Miner
 from domainmetric.pairs import label_pairs
 from domainmetric.types import Pairs, Triplets
 from tests.contracts.family import members, named
-from tests.reference import DISTANCES, all_triplets, cases, labels, listed, unit
+from tests.reference import all_triplets, apart, cases, every_distance, labels, listed, unit
 
-ALL = pytest.mark.parametrize("distance", members(Distance), ids=named)
+ALL = pytest.mark.parametrize("distance", every_distance(), ids=named)
 
 
 def by_loops(pairs: Pairs, triplets: list[tuple[int, int, int]], loss: MarginTriplet) -> tuple[float, int, int]:
-    measure = DISTANCES[named(loss.distance)]
-    terms = [
-        measure(float(pairs.sq_chord[a, p])) - measure(float(pairs.sq_chord[a, n])) + loss.margin
-        for a, p, n in triplets
-    ]
+    d = apart(loss.distance, pairs)
+    terms = [d[a][p] - d[a][n] + loss.margin for a, p, n in triplets]
     hinges = [max(0.0, term) for term in terms]
     return sum(hinges) / max(1, len(hinges)), len(hinges), sum(term > 0 for term in terms)
 

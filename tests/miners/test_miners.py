@@ -17,7 +17,7 @@ from domainmetric.miners.semi_hard import SemiHard
 from domainmetric.pairs import label_pairs
 from domainmetric.types import Pairs
 from tests.contracts.family import classes, members, named
-from tests.reference import DISTANCES, all_triplets, cases, columns, labels, listed, unit
+from tests.reference import all_triplets, apart, cases, columns, labels, listed, unit
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -51,10 +51,8 @@ def hard_negative(pairs: Pairs) -> list[tuple[int, int, int]]:
 
 
 def semi_hard_of(margin: float, distance: Distance) -> Reference:
-    measure = DISTANCES[named(distance)]
-
     def select(pairs: Pairs) -> list[tuple[int, int, int]]:
-        d = [[measure(float(value)) for value in row] for row in pairs.sq_chord]
+        d = apart(distance, pairs)
         return [(a, p, n) for a, p, n in all_triplets(pairs) if d[a][p] < d[a][n] <= d[a][p] + margin]
 
     return select
