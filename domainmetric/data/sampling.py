@@ -1,11 +1,12 @@
 """Which rows make which batch: pure functions of the step, so that nothing has to be saved to resume.
 
-Every row is visited once per epoch (of its class, for the balanced sampler); each epoch has its own permutation,
-derived from the seed.
+Every row is visited once per epoch (of its class, where batches are made class by class); each epoch has its own
+permutation, derived from the seed. A step costs the same wherever it is: no sampler looks back at the steps before.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -30,12 +31,21 @@ class Cycle:
         size, parts = len(self.rows), []
         while count > 0:
             epoch, offset = divmod(start, size)
-            part = self._epoch(epoch)[offset : offset + count]
+            part = self.epoch(epoch)[offset : offset + count]
             parts.append(part)
             start, count = start + len(part), count - len(part)
         return torch.cat(parts)
 
-    def _epoch(self, epoch: int) -> Int64[Tensor, " r"]:
+    def group(self, index: int, count: int) -> Int64[Tensor, " c"]:
+        """The rows of a group of `count` unlike ones, at most as many as there are.
+
+        An epoch holds as many whole groups as fit; the rows that are left sit out until the next one.
+        """
+        epoch, place = divmod(index, len(self.rows) // count)
+        return self.epoch(epoch)[place * count : (place + 1) * count]
+
+    def epoch(self, epoch: int) -> Int64[Tensor, " r"]:
+        """The rows in the order of one epoch. The last two that follow each other are kept."""
         if epoch not in self._epochs:
             order = torch.randperm(len(self.rows), generator=generator("cpu", self.seed, self.name, epoch))
             self._epochs = {**{e: rows for e, rows in self._epochs.items() if e == epoch - 1}, epoch: self.rows[order]}
@@ -100,38 +110,83 @@ class BalancedRows:
 
 @dataclass(eq=False)
 class GroupRows:
-    """Batches of `per_class` rows of each of `num_chosen` classes: groups of n examples (Xuan et al. 2020, section 3).
+    """Batches of `per_class` unlike rows of each of `num_chosen` classes: groups of n examples of c classes.
 
-    The classes of a batch are drawn anew at each step, all of them where `num_chosen` is their number; each class
-    cycles through its own rows, so that none is repeated before all were seen.
+    (Xuan et al. 2020, section 3.) Classes take turns: a window moves over a circle of them, and when all have come
+    equally often, which takes lcm(K, c) / c steps for K classes, they are set up in another order. So the classes of a
+    step are a random choice, and yet each comes equally often. Within its class a row comes once per epoch at most:
+    what is left when the class is not a multiple of n sits out, other rows in each epoch.
     """
 
     labels: Int64[Tensor, " r"]
     num_chosen: int
+    """c: classes in a batch."""
     per_class: int
+    """n: rows of each of them."""
     seed: int
     name: str
 
     def __post_init__(self) -> None:
-        self._cycles = {
-            int(k): Cycle((self.labels == k).nonzero().squeeze(1), self.seed, f"{self.name}/{int(k)}")
-            for k in self.labels.unique()
-        }
-        self._classes = torch.tensor(sorted(self._cycles))
-        self._chosen: list[Int64[Tensor, " c"]] = []
+        classes, counts = self.labels.unique(return_counts=True)
+        check_groups(counts, self.num_chosen, self.per_class, self.name)
+        small = [f"index {classes[k]} has {counts[k]}" for k in (counts < self.per_class).nonzero().squeeze(1)]
+        if small:
+            more = f", and {len(small) - 5} more" if len(small) > 5 else ""
+            raise ConfigError(
+                f"Some classes of the {self.name} set have fewer images than the n = {self.per_class} of a group: "
+                f"{', '.join(small[:5])}{more}. {possible(counts)}"
+            )
+        of_class = self.labels.argsort(stable=True).split(counts.tolist())
+        self._cycles = [
+            Cycle(rows, self.seed, f"{self.name}/{k}") for k, rows in zip(classes.tolist(), of_class, strict=True)
+        ]
+        self._turns = Turns(len(classes), self.num_chosen, self.seed, f"{self.name}/classes")
 
     def rows(self, step: int) -> Int64[Tensor, " b"]:
         """The rows of a step, on the CPU, class by class."""
-        while len(self._chosen) <= step:
-            draw = generator("cpu", self.seed, self.name, "classes", len(self._chosen))
-            order = torch.randperm(len(self._classes), generator=draw)[: self.num_chosen]
-            self._chosen.append(self._classes[order].sort().values)
-        before = torch.bincount(
-            torch.cat([*self._chosen[:step], self._classes]), minlength=int(self._classes.max()) + 1
-        )
-        return torch.cat(
-            [
-                self._cycles[k].slice((int(before[k]) - 1) * self.per_class, self.per_class)
-                for k in self._chosen[step].tolist()
-            ]
-        )
+        return torch.cat([self._cycles[k].group(count, self.per_class) for k, count in self._turns.at(step)])
+
+
+@dataclass(eq=False)
+class Turns:
+    """Whose turn it is: `num_chosen` of `num_all` at each step, all of them equally often."""
+
+    num_all: int
+    num_chosen: int
+    seed: int
+    name: str
+
+    def __post_init__(self) -> None:
+        shared = math.gcd(self.num_all, self.num_chosen)
+        self._steps, self._times = self.num_all // shared, self.num_chosen // shared
+        self._circles = Cycle(torch.arange(self.num_all), self.seed, self.name)
+
+    def at(self, step: int) -> list[tuple[int, int]]:
+        """Those whose turn it is at a step, in ascending order, each with the number of turns that it had before."""
+        circle, inside = divmod(step, self._steps)
+        order = self._circles.epoch(circle)
+        places = torch.arange(inside * self.num_chosen, (inside + 1) * self.num_chosen)
+        before = circle * self._times + places // self.num_all
+        return sorted(zip(order[places % self.num_all].tolist(), before.tolist(), strict=True))
+
+
+def check_groups(counts: Int64[Tensor, " k"], num_chosen: int, per_class: int, name: str) -> None:
+    """Raise ConfigError unless classes of these sizes can fill batches of n >= 2 rows of c >= 2 classes."""
+    if per_class < 2:
+        wrong = f"A group must hold at least 2 images, or none has a positive, but n is {per_class}."
+    elif num_chosen < 2:
+        wrong = f"A batch must hold at least 2 classes, or no image has a negative, but c is {num_chosen}."
+    elif num_chosen > len(counts):
+        wrong = f"A batch cannot hold c = {num_chosen} classes: the {name} set has {len(counts)}."
+    else:
+        return
+    raise ConfigError(f"{wrong} {possible(counts)}")
+
+
+def possible(counts: Int64[Tensor, " k"]) -> str:
+    """A sentence that says which groups classes of these sizes allow."""
+    smallest = int(counts.min()) if len(counts) else 0
+    if len(counts) < 2 or smallest < 2:
+        return "Groups need two classes or more, of two images or more each: leave smaller ones out."
+    n = f"n (images of a class) can be 2 to {smallest}" if smallest > 2 else "n (images of a class) can be 2"
+    return f"Here {n}, and c (classes of a batch) {f'2 to {len(counts)}' if len(counts) > 2 else '2'}."

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
+
 import pytest
 import torch
 
-from domainmetric.data.sampling import BalancedRows, ShuffledRows
+from domainmetric.data.sampling import BalancedRows, Cycle, GroupRows, ShuffledRows, Turns
 from domainmetric.errors import ConfigError
 
 LABELS = torch.tensor([0] * 7 + [1] * 12 + [2] * 5)[torch.randperm(24, generator=torch.Generator().manual_seed(0))]
@@ -31,12 +35,17 @@ def test_balanced_batches_hold_each_class_equally_often_and_each_of_its_rows_onc
             assert len(set(mine[start : start + size].tolist())) == size
 
 
-@pytest.mark.parametrize("kind", ["shuffled", "balanced"])
+SAMPLERS: dict[str, Callable[[int, str], ShuffledRows | BalancedRows | GroupRows]] = {
+    "shuffled": lambda seed, name: ShuffledRows(num_rows=24, batch_size=5, seed=seed, name=name),
+    "balanced": lambda seed, name: BalancedRows(labels=LABELS, num_classes=3, batch_size=6, seed=seed, name=name),
+    "groups": lambda seed, name: GroupRows(LABELS, 2, 3, seed, name),
+}
+
+
+@pytest.mark.parametrize("kind", SAMPLERS)
 def test_a_batch_depends_on_seed_name_and_step_alone(kind: str) -> None:
-    def sampler(seed: int = 0, name: str = "x") -> ShuffledRows | BalancedRows:
-        if kind == "shuffled":
-            return ShuffledRows(num_rows=24, batch_size=5, seed=seed, name=name)
-        return BalancedRows(labels=LABELS, num_classes=3, batch_size=6, seed=seed, name=name)
+    def sampler(seed: int = 0, name: str = "x") -> ShuffledRows | BalancedRows | GroupRows:
+        return SAMPLERS[kind](seed, name)
 
     forward = [sampler().rows(step) for step in range(12)]
     one = sampler()
@@ -51,9 +60,130 @@ def test_a_class_smaller_than_its_share_comes_several_times() -> None:
     assert sorted(sampler.rows(0).tolist()) == [0, 0, 0, 1, 2, 3]
 
 
+TEN = torch.arange(10).repeat_interleave(torch.arange(33, 43))
+"""Ten classes of 33 to 42 images."""
+
+
+@pytest.mark.parametrize("c", range(2, 11))
+@pytest.mark.parametrize("n", [2, 3, 8, 16, 32, 33])
+def test_groups_hold_n_unlike_images_of_c_classes(c: int, n: int) -> None:
+    sampler = GroupRows(TEN, c, n, 0, "x")
+    rounds = 10 // math.gcd(10, c)  # steps after which each class came equally often
+    batches = [sampler.rows(step) for step in range(3 * rounds)]
+    for rows in batches:
+        counts = torch.bincount(TEN[rows], minlength=10)
+        assert sorted(counts.tolist()) == [0] * (10 - c) + [n] * c
+        assert len(set(rows.tolist())) == c * n
+    for start in range(0, len(batches), rounds):
+        shown = torch.bincount(TEN[torch.cat(batches[start : start + rounds])], minlength=10)
+        assert shown.tolist() == [c * n * rounds // 10] * 10
+
+
+def test_within_a_class_no_image_of_a_group_sampler_comes_again_before_the_class_begins_anew() -> None:
+    sampler = GroupRows(TEN, 4, 5, 0, "x")
+    rows = torch.cat([sampler.rows(step) for step in range(200)])
+    for k in range(10):
+        mine, size = rows[TEN[rows] == k], 33 + k
+        epochs = mine[: len(mine) // (size // 5 * 5) * (size // 5 * 5)].view(-1, size // 5 * 5)
+        assert len(epochs) > 5
+        assert all(len(set(epoch.tolist())) == len(epoch) for epoch in epochs)
+        assert set(mine.tolist()) == set((k == TEN).nonzero().squeeze(1).tolist()), "those that sit out change"
+
+
+def test_every_choice_of_classes_comes_about_equally_often() -> None:
+    turns = Turns(5, 2, seed=0, name="x")
+    counts: dict[tuple[int, ...], int] = {}
+    for step in range(4000):
+        chosen = tuple(k for k, _ in turns.at(step))
+        counts[chosen] = counts.get(chosen, 0) + 1
+    assert len(counts) == 10
+    assert all(320 < count < 480 for count in counts.values()), counts
+
+
+def test_turns_count_those_before() -> None:
+    turns, before = Turns(7, 3, seed=0, name="x"), [0] * 7
+    for step in range(40):
+        for k, count in turns.at(step):
+            assert count == before[k]
+            before[k] += 1
+
+
+def test_classes_that_are_absent_are_not_drawn() -> None:
+    labels = torch.tensor([3, 3, 3, 8, 8, 8, 5, 5, 5])
+    sampler = GroupRows(labels, 2, 3, 0, "x")
+    assert {int(k) for step in range(9) for k in labels[sampler.rows(step)]} == {3, 5, 8}
+
+
+def test_a_late_step_costs_no_more_than_an_early_one() -> None:
+    def seconds(step: int) -> float:
+        began = time.perf_counter()
+        GroupRows(TEN, 8, 4, 0, "x").rows(step)
+        return time.perf_counter() - began
+
+    seconds(0)
+    assert seconds(10**9) < 10 * max(seconds(0), 1e-3)
+
+
+def test_a_group_is_a_whole_one_of_its_epoch() -> None:
+    cycle = Cycle(torch.arange(11), 0, "x")
+    groups = [cycle.group(index, 4).tolist() for index in range(6)]
+    assert all(len(set(groups[i] + groups[i + 1])) == 8 for i in (0, 2, 4))
+    assert cycle.group(0, 11).tolist() == cycle.slice(0, 11).tolist()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (
+            lambda: GroupRows(TEN, 11, 4, 0, "source"),
+            (
+                "A batch cannot hold c = 11 classes: the source set has 10. "
+                "Here n (images of a class) can be 2 to 33, and c (classes of a batch) 2 to 10."
+            ),
+        ),
+        (
+            lambda: GroupRows(TEN, 1, 4, 0, "source"),
+            (
+                "A batch must hold at least 2 classes, or no image has a negative, but c is 1. "
+                "Here n (images of a class) can be 2 to 33, and c (classes of a batch) 2 to 10."
+            ),
+        ),
+        (
+            lambda: GroupRows(TEN, 8, 1, 0, "source"),
+            (
+                "A group must hold at least 2 images, or none has a positive, but n is 1. "
+                "Here n (images of a class) can be 2 to 33, and c (classes of a batch) 2 to 10."
+            ),
+        ),
+        (
+            lambda: GroupRows(TEN, 8, 35, 0, "source"),
+            (
+                "Some classes of the source set have fewer images than the n = 35 of a group: index 0 has 33, "
+                "index 1 has 34. Here n (images of a class) can be 2 to 33, and c (classes of a batch) 2 to 10."
+            ),
+        ),
+        (
+            lambda: GroupRows(TEN, 8, 41, 0, "source"),
+            (
+                "Some classes of the source set have fewer images than the n = 41 of a group: index 0 has 33, "
+                "index 1 has 34, index 2 has 35, index 3 has 36, index 4 has 37, and 3 more. "
+                "Here n (images of a class) can be 2 to 33, and c (classes of a batch) 2 to 10."
+            ),
+        ),
+        (
+            lambda: GroupRows(torch.tensor([0, 0, 4, 4, 4]), 2, 3, 0, "source"),
+            (
+                "Some classes of the source set have fewer images than the n = 3 of a group: index 0 has 2. "
+                "Here n (images of a class) can be 2, and c (classes of a batch) 2."
+            ),
+        ),
+        (
+            lambda: GroupRows(torch.tensor([0, 0, 0, 1]), 2, 2, 0, "source"),
+            (
+                "Some classes of the source set have fewer images than the n = 2 of a group: index 1 has 1. "
+                "Groups need two classes or more, of two images or more each: leave smaller ones out."
+            ),
+        ),
         (
             lambda: ShuffledRows(num_rows=10, batch_size=1, seed=0, name="x"),
             "Batch size must be at least 2 (batch norm), but is 1.",
