@@ -141,10 +141,10 @@ def resume_command(words: list[str]) -> None:
     folder = only(rest, "resume RUN [--file FILE]")
     from domainmetric.recipes import load_file
     from domainmetric.runner import resume
-    from domainmetric.serialize import user_classes
+    from domainmetric.serialize import user_names
 
-    classes = user_classes(vars(load_file(Path(file)))) if file else None
-    finish(resume(Path(folder), classes))
+    names = user_names(vars(load_file(Path(file)))) if file else None
+    finish(resume(Path(folder), names))
 
 
 def show_command(words: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 from domainmetric.errors import Interrupted, RunFolderError
 from domainmetric.experiment import Experiment
 from domainmetric.reporting import draw, summarize
-from domainmetric.serialize import from_json, known_classes, to_json
+from domainmetric.serialize import from_json, known_names, to_json
 from domainmetric.training import folder as run_folder
 from domainmetric.training import runtime
 from domainmetric.training.batches import data_root, load
@@ -45,26 +46,27 @@ def run(experiment: Experiment) -> Path:
     """
     root = data_root(experiment)
     hashes = {side: getattr(experiment.data, side).hashes(root) for side in ("source", "target")}
+    record = {"experiment": to_json(experiment), "data": hashes}  # what cannot be recorded leaves no folder behind
     folder = run_folder.create(experiment)
-    write_json(folder / run_folder.EXPERIMENT, {"experiment": to_json(experiment), "data": hashes})
+    write_json(folder / run_folder.EXPERIMENT, record)
     return carry_out(folder, experiment)
 
 
-def resume(folder: Path, classes: dict[str, type] | None = None) -> Path:
+def resume(folder: Path, names: Mapping[str, Any] | None = None) -> Path:
     """Continue an interrupted run where its last checkpoint left it; a finished run is left as it is.
 
-    `classes` are those of a user's file, where the run used one (`serialize.user_classes`).
+    `names` are the classes and functions of a user's file, where the run used one (`serialize.user_names`).
     """
-    experiment = read_experiment(folder, classes)
+    experiment = read_experiment(folder, names)
     if (folder / run_folder.REPORT).is_file():
         return folder
     return carry_out(folder, experiment)
 
 
-def read_experiment(folder: Path, classes: dict[str, type] | None = None) -> Experiment:
+def read_experiment(folder: Path, names: Mapping[str, Any] | None = None) -> Experiment:
     """The experiment that a run folder records."""
     record = read_json(run_folder.check(folder) / run_folder.EXPERIMENT)
-    experiment = from_json(record.get("experiment"), known_classes() | (classes or {}))
+    experiment = from_json(record.get("experiment"), known_names() | dict(names or {}))
     if not isinstance(experiment, Experiment):
         raise RunFolderError(f"{folder / run_folder.EXPERIMENT} does not record an experiment.")
     return experiment

@@ -1,7 +1,7 @@
 """Experiments as plain JSON and back.
 
-Every spec is written as its class's import name and its fields. Reading rebuilds only classes that are handed in, so
-a run folder never decides what is imported.
+Every spec is written as its class's import name and its fields, and a function by its import name. Reading knows only
+the classes and functions that are handed in, so a run folder never decides what is imported.
 """
 
 from __future__ import annotations
@@ -9,22 +9,27 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import inspect
 import json
 import pkgutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from domainmetric.errors import RunFolderError, nearest
+from domainmetric.errors import ConfigError, RunFolderError, nearest
 
-CLASS, PATH = "class", "path"
+CLASS, FUNCTION, PATH = "class", "function", "path"
 
 
 def to_json(value: Any) -> Any:
-    """A value of dataclasses, mappings, sequences, paths and scalars as plain JSON data."""
+    """A value of dataclasses, mappings, sequences, functions, paths and scalars as plain JSON data.
+
+    Raises ConfigError for a function that cannot be found again by its name.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
-        return {CLASS: class_name(type(value)), **fields}
+        return {CLASS: import_name(type(value)), **fields}
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -33,58 +38,93 @@ def to_json(value: Any) -> Any:
         return {PATH: str(value)}
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(f"An experiment may hold dataclasses, mappings, tuples, paths and scalars, but not {type(value)}.")
+    if callable(value) and not isinstance(value, type):
+        check_function(value)
+        return {FUNCTION: import_name(value)}
+    raise TypeError(
+        f"An experiment may hold dataclasses, mappings, tuples, functions, paths and scalars, but not {type(value)}."
+    )
 
 
-def class_name(cls: type) -> str:
+def import_name(value: type | Callable[..., Any]) -> str:
     """Module and name; of a user's file only `user` and the name, since its path is no business of a run folder."""
-    inside = cls.__module__.partition(".")[0] == "domainmetric"
-    return f"{cls.__module__ if inside else 'user'}.{cls.__qualname__}"
+    inside = str(value.__module__).partition(".")[0] == "domainmetric"
+    return f"{value.__module__ if inside else 'user'}.{value.__qualname__}"
 
 
-def known_classes() -> dict[str, type]:
-    """Every spec class of the installed package, by name."""
+def check_function(value: Callable[..., Any]) -> None:
+    """Raise ConfigError unless `value` is a function that stands under its own name at the top of a file."""
+    if inspect.isfunction(value):
+        module = vars(sys.modules[value.__module__]) if value.__module__ in sys.modules else {}
+        if value in (module.get(value.__qualname__), value.__globals__.get(value.__qualname__)):
+            return
+        came = f"{value.__qualname__} is not found there by this name"
+    else:
+        came = f"{type(value).__name__} is no such function"
+    raise ConfigError(
+        "A function in an experiment must be defined at the top of a file (`def name(...):`), so that the run's record "
+        f"can name it, but {came}. Write a `def` at module level, and give that."
+    )
+
+
+def known_names() -> dict[str, Any]:
+    """Every spec class and public function of the installed package, by its import name."""
     import domainmetric
 
-    found: dict[str, type] = {}
+    found: dict[str, Any] = {}
     for module in pkgutil.walk_packages(domainmetric.__path__, "domainmetric."):
         if module.name.startswith(("domainmetric.cli", "domainmetric.training")) or module.name.endswith("__main__"):
             continue
-        for value in vars(importlib.import_module(module.name)).values():
-            if isinstance(value, type) and dataclasses.is_dataclass(value) and value.__module__ == module.name:
-                found[class_name(value)] = value
+        values = vars(importlib.import_module(module.name)).values()
+        own = [value for value in values if nameable(value) and value.__module__ == module.name]
+        found |= {import_name(value): value for value in own if not value.__name__.startswith("_")}
     return found
 
 
-def user_classes(namespace: Mapping[str, Any]) -> dict[str, type]:
-    """The spec classes that a user's file defines or imports from other files than domainmetric's."""
-    classes = [v for v in namespace.values() if isinstance(v, type) and dataclasses.is_dataclass(v)]
-    return {class_name(cls): cls for cls in classes if class_name(cls).startswith("user.")}
+def user_names(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec classes and functions that a user's file defines, or imports from other files than domainmetric's."""
+    named = {import_name(value): value for value in namespace.values() if nameable(value)}
+    return {name: value for name, value in named.items() if name.startswith("user.")}
 
 
-def from_json(data: Any, classes: Mapping[str, type]) -> Any:
-    """Rebuild what `to_json` wrote, using only `classes`. Raises RunFolderError for any other class or wrong field."""
+def nameable(value: Any) -> bool:
+    """Whether this is a spec class or a function."""
+    return inspect.isfunction(value) or (isinstance(value, type) and dataclasses.is_dataclass(value))
+
+
+def from_json(data: Any, names: Mapping[str, Any]) -> Any:
+    """Rebuild what `to_json` wrote from the classes and functions in `names` alone.
+
+    Raises RunFolderError for any other class or function, and for a wrong field.
+    """
     if isinstance(data, list):
-        return tuple(from_json(item, classes) for item in data)
+        return tuple(from_json(item, names) for item in data)
     if not isinstance(data, dict):
         return data
     if set(data) == {PATH}:
         return Path(data[PATH])
+    if set(data) == {FUNCTION} and isinstance(data[FUNCTION], str):
+        return look_up(data[FUNCTION], FUNCTION, {name: v for name, v in names.items() if inspect.isfunction(v)})
     if CLASS not in data:
-        return {key: from_json(item, classes) for key, item in data.items()}
-    name = data[CLASS]
-    if name not in classes:
-        if str(name).startswith("user."):
-            raise RunFolderError(
-                f"This run used the class '{str(name).removeprefix('user.')}' of a user's file. Name that file again "
-                "with --file FILE."
-            )
-        raise RunFolderError(f"This run used the class '{name}', which this version lacks.{nearest(name, classes)}")
-    fields = {key: from_json(item, classes) for key, item in data.items() if key != CLASS}
+        return {key: from_json(item, names) for key, item in data.items()}
+    cls = look_up(data[CLASS], CLASS, {name: value for name, value in names.items() if isinstance(value, type)})
+    fields = {key: from_json(item, names) for key, item in data.items() if key != CLASS}
     try:
-        return classes[name](**fields)
+        return cls(**fields)
     except TypeError as error:
-        raise RunFolderError(f"This run's record of '{name}' does not fit this version: {error}.") from error
+        raise RunFolderError(f"This run's record of '{data[CLASS]}' does not fit this version: {error}.") from error
+
+
+def look_up(name: Any, kind: str, names: Mapping[str, Any]) -> Any:
+    """The class or function of this name. Raises RunFolderError where there is none."""
+    if name in names:
+        return names[name]
+    if str(name).startswith("user."):
+        raise RunFolderError(
+            f"This run used the {kind} '{str(name).removeprefix('user.')}' of a user's file. Name that file again "
+            "with --file FILE."
+        )
+    raise RunFolderError(f"This run used the {kind} '{name}', which this version lacks.{nearest(name, names)}")
 
 
 def content_hash(data: Any) -> str:

@@ -22,8 +22,9 @@ from domainmetric.miners.base import Miner
 from domainmetric.models.backbone import Backbone
 from domainmetric.models.network import Branches
 from domainmetric.schedules import Schedule
-from domainmetric.serialize import from_json, known_classes, to_json
+from domainmetric.serialize import from_json, known_names, to_json, user_names
 from domainmetric.step import Part
+from tests import reference
 from tests.contracts.family import members, modules, named
 
 FAMILIES: tuple[type, ...] = (
@@ -31,6 +32,7 @@ FAMILIES: tuple[type, ...] = (
     SelectionScore,
 )  # fmt: skip
 FACTORIES: dict[type, dict[str, Callable[[], Any]]] = {
+    Distance: {**reference.DISTANCE_FACTORIES},
     Framing: {"CenterCrop": lambda: CenterCrop(side=4)},
     Selection: {"BestScore": lambda: BestScore(score=Entropy())},
     Phase: {
@@ -45,7 +47,7 @@ specs = pytest.mark.parametrize("spec", MEMBERS, ids=named)
 @specs
 def test_a_spec_survives_json(spec: Any) -> None:
     written = json.loads(json.dumps(to_json(spec)))
-    assert from_json(written, known_classes()) == spec
+    assert from_json(written, known_names() | user_names(vars(reference))) == spec
 
 
 @specs

@@ -20,7 +20,7 @@ from domainmetric.data.view_pool import Pool
 from domainmetric.data.views import ViewStream
 from domainmetric.data.views_worker import render
 from domainmetric.errors import ConfigError, DataError, DomainMetricError
-from domainmetric.serialize import class_name, from_json, to_json
+from domainmetric.serialize import from_json, import_name, to_json
 
 A = import_albumentations()
 from tests.data.own_transform import NotTooBright  # noqa: E402  it imports albumentations in its own way
@@ -206,7 +206,7 @@ def test_workers_end_with_their_connection() -> None:
 
 def test_the_spec_survives_json() -> None:
     views = AlbumentationsViews(pipeline=replace(SOURCE, rotate=3.0), num_workers=2)
-    classes = {class_name(cls): cls for cls in (AlbumentationsViews, DigitViews)}
+    classes = {import_name(cls): cls for cls in (AlbumentationsViews, DigitViews)}
     assert from_json(to_json(views), classes) == views
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from domainmetric import reporting, runner
 from domainmetric.errors import Interrupted
 from domainmetric.experiment import Experiment
-from domainmetric.serialize import user_classes
+from domainmetric.serialize import user_names
 from domainmetric.training import runtime
 from domainmetric.training.batches import Batches, load
 from domainmetric.training.checkpoint import read_json, read_tensors
@@ -25,7 +25,7 @@ from domainmetric.training.stop import StopFlag
 from domainmetric.training.tracking import read_log
 from tests import tiny
 
-CLASSES = user_classes(vars(tiny))
+NAMES = user_names(vars(tiny))
 
 
 def never(step: int) -> bool:
@@ -47,7 +47,7 @@ def go_on(folder: Path, stopping: Callable[[int], bool] = never) -> Path:
     """The same folder, after its run was resumed."""
     with bare(stopping):
         try:
-            return runner.resume(folder, CLASSES)
+            return runner.resume(folder, NAMES)
         except Interrupted:
             return folder
 
