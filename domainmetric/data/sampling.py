@@ -7,6 +7,7 @@ permutation, derived from the seed. A step costs the same wherever it is: no sam
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -18,38 +19,46 @@ from domainmetric.randomness import generator
 
 
 @dataclass(eq=False)
-class Cycle:
-    """An endless sequence over `rows`, shuffled anew each epoch."""
+class Epochs:
+    """An endless sequence of rows: epochs of equal length, each with an order of its own."""
 
-    rows: Int64[Tensor, " r"]
-    seed: int
-    name: str
-    _epochs: dict[int, Int64[Tensor, " r"]] = field(default_factory=dict, repr=False)
+    size: int
+    make: Callable[[int], Int64[Tensor, " r"]]
+    """The rows of an epoch in their order: a pure function of its number."""
+    _kept: dict[int, Int64[Tensor, " r"]] = field(default_factory=dict, repr=False)
 
     def slice(self, start: int, count: int) -> Int64[Tensor, " c"]:
         """Items start .. start + count - 1 of the sequence."""
-        size, parts = len(self.rows), []
+        parts = []
         while count > 0:
-            epoch, offset = divmod(start, size)
-            part = self.epoch(epoch)[offset : offset + count]
+            epoch, offset = divmod(start, self.size)
+            part = self.at(epoch)[offset : offset + count]
             parts.append(part)
             start, count = start + len(part), count - len(part)
         return torch.cat(parts)
 
     def group(self, index: int, count: int) -> Int64[Tensor, " c"]:
-        """The rows of a group of `count` unlike ones, at most as many as there are.
+        """The rows of one of endlessly many groups of `count` unlike rows, which is at most the size of an epoch.
 
         An epoch holds as many whole groups as fit; the rows that are left sit out until the next one.
         """
-        epoch, place = divmod(index, len(self.rows) // count)
-        return self.epoch(epoch)[place * count : (place + 1) * count]
+        epoch, place = divmod(index, self.size // count)
+        return self.at(epoch)[place * count : (place + 1) * count]
 
-    def epoch(self, epoch: int) -> Int64[Tensor, " r"]:
-        """The rows in the order of one epoch. The last two that follow each other are kept."""
-        if epoch not in self._epochs:
-            order = torch.randperm(len(self.rows), generator=generator("cpu", self.seed, self.name, epoch))
-            self._epochs = {**{e: rows for e, rows in self._epochs.items() if e == epoch - 1}, epoch: self.rows[order]}
-        return self._epochs[epoch]
+    def at(self, epoch: int) -> Int64[Tensor, " r"]:
+        """The rows of one epoch. Two that follow each other are remembered."""
+        if epoch not in self._kept:
+            self._kept = {**{e: rows for e, rows in self._kept.items() if e == epoch - 1}, epoch: self.make(epoch)}
+        return self._kept[epoch]
+
+
+def cycle(rows: Int64[Tensor, " r"], seed: int, name: str) -> Epochs:
+    """The same rows endlessly, shuffled anew each epoch."""
+
+    def shuffle(epoch: int) -> Int64[Tensor, " r"]:
+        return rows[torch.randperm(len(rows), generator=generator("cpu", seed, name, epoch))]
+
+    return Epochs(len(rows), shuffle)
 
 
 @dataclass(eq=False)
@@ -68,7 +77,7 @@ class ShuffledRows:
             raise ConfigError(
                 f"Batch size {self.batch_size} is above the {self.num_rows} images of the {self.name} set."
             )
-        self._cycle = Cycle(torch.arange(self.num_rows), self.seed, self.name)
+        self._cycle = cycle(torch.arange(self.num_rows), self.seed, self.name)
 
     def rows(self, step: int) -> Int64[Tensor, " b"]:
         """The rows of a step, on the CPU."""
@@ -98,14 +107,14 @@ class BalancedRows:
             empty = int(counts.argmin())
             raise ConfigError(f"The {self.name} set has no image of class index {empty}; balanced batches need all.")
         self._cycles = [
-            Cycle((self.labels == k).nonzero().squeeze(1), self.seed, f"{self.name}/{k}")
+            cycle((self.labels == k).nonzero().squeeze(1), self.seed, f"{self.name}/{k}")
             for k in range(self.num_classes)
         ]
 
     def rows(self, step: int) -> Int64[Tensor, " b"]:
         """The rows of a step, on the CPU, class by class."""
         start = step * self._per_class
-        return torch.cat([cycle.slice(start, self._per_class) for cycle in self._cycles])
+        return torch.cat([rows.slice(start, self._per_class) for rows in self._cycles])
 
 
 @dataclass(eq=False)
@@ -128,17 +137,18 @@ class GroupRows:
 
     def __post_init__(self) -> None:
         classes, counts = self.labels.unique(return_counts=True)
-        check_groups(counts, self.num_chosen, self.per_class, self.name)
+        possible = possible_groups(counts)
+        check_groups(len(classes), self.num_chosen, self.per_class, self.name, possible)
         small = [f"index {classes[k]} has {counts[k]}" for k in (counts < self.per_class).nonzero().squeeze(1)]
         if small:
             more = f", and {len(small) - 5} more" if len(small) > 5 else ""
             raise ConfigError(
                 f"Some classes of the {self.name} set have fewer images than the n = {self.per_class} of a group: "
-                f"{', '.join(small[:5])}{more}. {possible(counts)}"
+                f"{', '.join(small[:5])}{more}. {possible}"
             )
         of_class = self.labels.argsort(stable=True).split(counts.tolist())
         self._cycles = [
-            Cycle(rows, self.seed, f"{self.name}/{k}") for k, rows in zip(classes.tolist(), of_class, strict=True)
+            cycle(rows, self.seed, f"{self.name}/{k}") for k, rows in zip(classes.tolist(), of_class, strict=True)
         ]
         self._turns = Turns(len(classes), self.num_chosen, self.seed, f"{self.name}/classes")
 
@@ -159,32 +169,32 @@ class Turns:
     def __post_init__(self) -> None:
         shared = math.gcd(self.num_all, self.num_chosen)
         self._steps, self._times = self.num_all // shared, self.num_chosen // shared
-        self._circles = Cycle(torch.arange(self.num_all), self.seed, self.name)
+        self._circles = cycle(torch.arange(self.num_all), self.seed, self.name)
 
     def at(self, step: int) -> list[tuple[int, int]]:
         """Those whose turn it is at a step, in ascending order, each with the number of turns that it had before."""
         circle, inside = divmod(step, self._steps)
-        order = self._circles.epoch(circle)
+        order = self._circles.at(circle)
         places = torch.arange(inside * self.num_chosen, (inside + 1) * self.num_chosen)
         before = circle * self._times + places // self.num_all
         return sorted(zip(order[places % self.num_all].tolist(), before.tolist(), strict=True))
 
 
-def check_groups(counts: Int64[Tensor, " k"], num_chosen: int, per_class: int, name: str) -> None:
-    """Raise ConfigError unless classes of these sizes can fill batches of n >= 2 rows of c >= 2 classes."""
+def check_groups(num_classes: int, num_chosen: int, per_class: int, name: str, possible: str) -> None:
+    """Raise ConfigError, with a sentence that says what is possible, unless groups have positives and negatives."""
     if per_class < 2:
         wrong = f"A group must hold at least 2 images, or none has a positive, but n is {per_class}."
     elif num_chosen < 2:
         wrong = f"A batch must hold at least 2 classes, or no image has a negative, but c is {num_chosen}."
-    elif num_chosen > len(counts):
-        wrong = f"A batch cannot hold c = {num_chosen} classes: the {name} set has {len(counts)}."
+    elif num_chosen > num_classes:
+        wrong = f"A batch cannot hold c = {num_chosen} classes: the {name} set has {num_classes}."
     else:
         return
-    raise ConfigError(f"{wrong} {possible(counts)}")
+    raise ConfigError(f"{wrong} {possible}")
 
 
-def possible(counts: Int64[Tensor, " k"]) -> str:
-    """A sentence that says which groups classes of these sizes allow."""
+def possible_groups(counts: Int64[Tensor, " k"]) -> str:
+    """A sentence that says which groups classes of these sizes can fill."""
     smallest = int(counts.min()) if len(counts) else 0
     if len(counts) < 2 or smallest < 2:
         return "Groups need two classes or more, of two images or more each: leave smaller ones out."

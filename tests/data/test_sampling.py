@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from domainmetric.data.sampling import BalancedRows, Cycle, GroupRows, ShuffledRows, Turns
+from domainmetric.data.sampling import BalancedRows, GroupRows, ShuffledRows, Turns, cycle
 from domainmetric.errors import ConfigError
 
 LABELS = torch.tensor([0] * 7 + [1] * 12 + [2] * 5)[torch.randperm(24, generator=torch.Generator().manual_seed(0))]
@@ -125,10 +125,10 @@ def test_a_late_step_costs_no_more_than_an_early_one() -> None:
 
 
 def test_a_group_is_a_whole_one_of_its_epoch() -> None:
-    cycle = Cycle(torch.arange(11), 0, "x")
-    groups = [cycle.group(index, 4).tolist() for index in range(6)]
+    endless = cycle(torch.arange(11), 0, "x")
+    groups = [endless.group(index, 4).tolist() for index in range(6)]
     assert all(len(set(groups[i] + groups[i + 1])) == 8 for i in (0, 2, 4))
-    assert cycle.group(0, 11).tolist() == cycle.slice(0, 11).tolist()
+    assert endless.group(0, 11).tolist() == endless.slice(0, 11).tolist()
 
 
 @pytest.mark.parametrize(
