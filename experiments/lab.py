@@ -113,6 +113,8 @@ class Recipe:
     """`adam` or `sgd` (momentum 0.9)."""
     seed: int = 0
     dim: int = 64
+    widths: tuple[int, ...] = (32, 64, 128)
+    """Channels of the encoder's convolutions."""
     augment: Augment = field(default_factory=Augment)
 
 
@@ -150,7 +152,7 @@ def train(
     assert labels is not None
     sampler = GroupRows(labels, recipe.num_classes, recipe.per_class, recipe.seed, "lab")
     with isolated(recipe.seed, "encoder"):
-        encoder = Encoder(task.train.images.shape[-1], recipe.dim)
+        encoder = Encoder(task.train.images.shape[-1], recipe.dim, recipe.widths)
     optimizer = optimizer_of(recipe, encoder)
     losses, used, active = [], [], []
     began = time.perf_counter()
