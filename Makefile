@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export WANDB_SILENT ?= true
 
-.PHONY: demo test test-all check fix
+.PHONY: demo test test-all check fix bench
 
 demo: $(STAMP)  ## the transfer on generated street digits and scikit-learn's real ones; no download
 	$(BIN)/python -m experiments.demo
@@ -24,6 +24,11 @@ check: $(STAMP)  ## style, types and floors, without running anything
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
+
+bench: $(STAMP)  ## losses and miners, timed against pytorch-metric-learning 2.9.0, which is installed apart
+	$(BIN)/uv pip install -q --python $(BIN)/python --target .venv/bench --require-hashes --no-deps \
+		-r experiments/benchmarks/requirements.txt
+	PYTHONPATH=.venv/bench $(BIN)/python -m experiments.benchmarks.triplets
 
 fix: $(STAMP)  ## format, and mend what can be mended without thought
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,1 @@
+"""Benchmarks: timings against the alternative in the same run. `make bench` runs them."""
