@@ -17,6 +17,7 @@ from torch import nn
 
 from domainmetric.anchors.base import AnchorStrategy
 from domainmetric.data.augment import Augment
+from domainmetric.data.draws import Balanced, Sampling, Shuffled, TargetSampling
 from domainmetric.data.pair import Pair
 from domainmetric.data.views import Views
 from domainmetric.errors import ConfigError, nearest
@@ -68,7 +69,9 @@ class Phase(ABC):
     steps: int
     """Number of optimizer steps."""
     source_batch: int = 130
-    """Source images in a step; a multiple of the number of classes, since each class gets the same share."""
+    """Source images in a step; a multiple of the number of classes that `sampling` puts into a batch."""
+    sampling: Sampling = field(default_factory=Balanced)
+    """How source batches are drawn: `Balanced()`, `Groups(num_classes=8)`, `EpochGroups(num_classes=8)`."""
     optimizer: Optimizer = field(default_factory=Optimizer)
     """Optimizer settings."""
 
@@ -82,6 +85,11 @@ class Phase(ABC):
     @abstractmethod
     def trainable(self) -> tuple[Trainable, ...]:
         """The parts of the network that move."""
+
+    @property
+    def draws_by_match(self) -> bool:
+        """Whether its target batches are drawn by matched label."""
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +107,8 @@ class AdaptationPhase(Phase):
 
     target_batch: int = 256
     """Target images in a step."""
+    target_sampling: TargetSampling = field(default_factory=Shuffled)
+    """How target batches are drawn: `Shuffled()`, or `MatchedBalanced()`, the same number of every matched class."""
     trains: tuple[Trainable, ...] = ("target_branch", "head", "classifier")
     """What moves; a source branch left out is frozen, batch statistics too, and holds the target's place."""
     ema: float = 0.99
@@ -121,6 +131,10 @@ class AdaptationPhase(Phase):
     @property
     def trainable(self) -> tuple[Trainable, ...]:
         return self.trains
+
+    @property
+    def draws_by_match(self) -> bool:
+        return self.target_sampling.needs_matches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,9 +305,24 @@ class Experiment:
         needs = self.needs(self.terms)
         if "matches" in needs and self.anchors is None:
             raise ConfigError("A term needs anchor matches, but the experiment has no anchors. Set anchors=Nearest().")
-        if "matches" not in needs and self.anchors is not None:
+        self._check_target_sampling()
+        drawn = any(phase.draws_by_match for phase in self.phases.values())
+        if "matches" not in needs and not drawn and self.anchors is not None:
             raise ConfigError("No term uses anchor matches, so `anchors` would be ignored. Set anchors=None.")
         self._check_labelled("labelled_target" in needs)
+
+    def _check_target_sampling(self) -> None:
+        for name in (name for name, phase in self.phases.items() if phase.draws_by_match):
+            if self.anchors is None:
+                raise ConfigError(
+                    f"Phase '{name}' draws target batches by matched label, but the experiment has no anchors. "
+                    "Set anchors=Nearest()."
+                )
+            if self.augmentation.target.looks_ahead:
+                raise ConfigError(
+                    f"Phase '{name}' draws target batches by matched labels, which each bank refresh makes anew, but "
+                    f"{type(self.augmentation.target).__name__} makes views ahead. Use Augment() for the target."
+                )
 
     def _check_labelled(self, term_reads: bool) -> None:
         anchors_read = self.anchors is not None and self.anchors.needs_target_labels
@@ -308,13 +337,10 @@ class Experiment:
 
     def _check_batches(self) -> None:
         num_classes = len(self.data.classes)
-        batches = {f"Phase '{name}': source_batch": phase.source_batch for name, phase in self.phases.items()}
+        for name, phase in self.phases.items():
+            phase.sampling.check(phase.source_batch, num_classes, f"Phase '{name}': source_batch")
         if self.labelled_target is not None:
-            batches["labelled_target.batch"] = self.labelled_target.batch
-        for name, size in batches.items():
-            if size < num_classes or size % num_classes:
-                good = max(1, round(size / num_classes)) * num_classes
-                raise ConfigError(f"{name} must be a multiple of the {num_classes} classes, but is {size}. Use {good}.")
+            Balanced().check(self.labelled_target.batch, num_classes, "labelled_target.batch")
 
     def needs(self, terms: Iterable[str]) -> frozenset[Need]:
         """What the steps of these terms must prepare."""
@@ -327,5 +353,6 @@ class Experiment:
         terms = {name: value for name, value in self.terms.items() if name != term}
         phases = {k: replace(p, terms=tuple(t for t in p.terms if t != term)) for k, p in self.phases.items()}
         matched = any("matches" in value.part.needs for value in terms.values())
-        anchors = self.anchors if matched else None
+        drawn = any(phase.draws_by_match for phase in phases.values())
+        anchors = self.anchors if matched or drawn else None
         return replace(self, name=f"{self.name}-without-{term}", terms=terms, phases=phases, anchors=anchors)

@@ -66,6 +66,10 @@ class AlbumentationsViews(Views):
         if self.block_steps < 1:
             raise ConfigError(f"AlbumentationsViews.block_steps must be at least 1, but is {self.block_steps}.")
 
+    @property
+    def looks_ahead(self) -> bool:
+        return True
+
     def check(self, channels: int) -> None:
         self.pipeline.check(channels)
 

@@ -41,6 +41,11 @@ class Views(ABC):
     def check(self, channels: int) -> None:
         """Raise ConfigError where a setting could have no effect on images with `channels` channels."""
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether the rows of a step are asked for before that step, which must then know them."""
+        return False
+
     @abstractmethod
     def open(self, images: UInt8[Tensor, "n h w c"], rows: Rows, *, seed: int, name: str, num_steps: int) -> ViewStream:
         """The views of `rows(0)` .. `rows(num_steps - 1)` of `images`; `name` tells this stream from all others."""

@@ -7,25 +7,48 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from domainmetric.anchors.base import AnchorMatcher
+from domainmetric.data.matched_rows import MatchedRows
 from domainmetric.experiment import Experiment
 from domainmetric.models.network import DomainName, Network
 from domainmetric.randomness import generator
 from domainmetric.training.batches import RunData
 from domainmetric.training.evaluation import encode
-from domainmetric.types import Bank, ImageSet
+from domainmetric.types import Bank, ImageSet, Matches
 
 
-def refresh(matcher: AnchorMatcher, teacher: Network, experiment: Experiment, data: RunData, generation: int) -> None:
-    """Give the matcher freshly encoded banks; each generation draws its own rows."""
+def refresh(
+    matcher: AnchorMatcher,
+    teacher: Network,
+    experiment: Experiment,
+    data: RunData,
+    generation: int,
+    matched_rows: MatchedRows | None = None,
+) -> Matches | None:
+    """Give the matcher freshly encoded banks; each generation draws its own rows.
+
+    Then the target rows of the bank are matched, where batches are drawn by their labels; these matches are returned.
+    """
     assert experiment.anchors is not None
     draw = generator("cpu", experiment.seed, "bank", generation)
     source_rows = balanced_rows(data.source_train, experiment.banks.source_size, draw)
     target_bank = None
-    if experiment.anchors.needs_target_bank:
+    if experiment.anchors.needs_target_bank or matched_rows is not None:
         count = min(experiment.banks.target_size, len(data.target_train))
         rows = torch.randperm(len(data.target_train), generator=draw)[:count].to(source_rows.device)
         target_bank = fill(teacher, "target", data.target_train, rows)
-    matcher.refresh(fill(teacher, "source", data.source_train, source_rows), target_bank)
+    source_bank = fill(teacher, "source", data.source_train, source_rows)
+    matcher.refresh(source_bank, target_bank if experiment.anchors.needs_target_bank else None)
+    if matched_rows is None or target_bank is None:
+        return None
+    return draw_from(matched_rows, matcher, target_bank, since=generation * experiment.banks.refresh_every)
+
+
+@torch.no_grad()
+def draw_from(matched_rows: MatchedRows, matcher: AnchorMatcher, bank: Bank, since: int) -> Matches:
+    """Have target batches drawn from the rows of a bank that the matcher keeps, by the labels that it gives them."""
+    matches: Matches = matcher(bank.rows, bank.z, bank.logits)
+    matched_rows.refresh(bank.rows[matches.keep], matches.label[matches.keep], since)
+    return matches
 
 
 def fill(teacher: Network, domain: DomainName, images: ImageSet, rows: Int64[Tensor, " b"]) -> Bank:

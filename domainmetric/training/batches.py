@@ -11,7 +11,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from domainmetric.data.augment import to_float
-from domainmetric.data.sampling import BalancedRows, ShuffledRows
+from domainmetric.data.draws import Balanced
+from domainmetric.data.matched_rows import MatchedRows
+from domainmetric.data.sampling import ShuffledRows
 from domainmetric.data.views import Rows, Views, ViewStream
 from domainmetric.experiment import AdaptationPhase, Experiment, Phase
 from domainmetric.randomness import derive, generator
@@ -57,7 +59,10 @@ def load(experiment: Experiment, root: Path, device: torch.device) -> RunData:
 
 
 class Batches:
-    """The batches of one phase, each a pure function of the step. Close it: other processes may be making its views."""
+    """The batches of one phase, each a function of the step. Close it: other processes may be making its views.
+
+    Only `matched_rows` remembers something, where the phase draws its target batches by matched label.
+    """
 
     def __init__(self, experiment: Experiment, phase_name: str, phase: Phase, data: RunData) -> None:
         self.data = data
@@ -65,27 +70,35 @@ class Batches:
         self.device = data.source_train.images.device
         num_classes, views = len(data.source_train.classes), experiment.augmentation
         assert data.source_train.labels is not None
-        source = BalancedRows(
-            data.source_train.labels.cpu(), num_classes, phase.source_batch, self.seed, f"{phase_name}/source"
+        source = phase.sampling.open(
+            data.source_train.labels.cpu(),
+            num_classes,
+            phase.source_batch,
+            seed=self.seed,
+            name=f"{phase_name}/source",
         )
-        self._source = self._open(views.source, data.source_train, source.rows, "source")
+        self._source = self._open(views.source, data.source_train, source, "source")
+        self.matched_rows: MatchedRows | None = None
         self._target: ViewStream | None = None
         self._labelled: ViewStream | None = None
         if isinstance(phase, AdaptationPhase):
-            target = ShuffledRows(len(data.target_train), phase.target_batch, self.seed, f"{phase_name}/target")
-            self._target_rows = target.rows
-            self._target = self._open(views.target, data.target_train, target.rows, "target")
+            sizes = (len(data.target_train), phase.target_batch, self.seed, f"{phase_name}/target")
+            self._shuffled_rows = rows = ShuffledRows(*sizes).rows
+            if phase.draws_by_match:
+                self.matched_rows = MatchedRows(*sizes)
+                rows = self.matched_rows.rows
+            self._target = self._open(views.target, data.target_train, rows, "target")
             if "labelled_target" in experiment.needs(phase.terms):
                 assert experiment.labelled_target is not None and data.target_train_labels_oracle is not None
                 self._labels = data.target_train_labels_oracle
-                labelled = BalancedRows(
+                labelled = Balanced().open(
                     self._labels.cpu(),
                     num_classes,
                     experiment.labelled_target.batch,
-                    self.seed,
-                    f"{phase_name}/labelled",
+                    seed=self.seed,
+                    name=f"{phase_name}/labelled",
                 )
-                self._labelled = self._open(views.target, data.target_train, labelled.rows, "labelled")
+                self._labelled = self._open(views.target, data.target_train, labelled, "labelled")
 
     def _open(self, views: Views, images: ImageSet, rows: Rows, name: str) -> ViewStream:
         name = f"{self.phase_name}/{name}"
@@ -128,10 +141,10 @@ class Batches:
             return TargetBatch(rows=rows, images=images, clean=to_float(self.data.target_train.images[rows]))
 
     def clean_target(self, step: int) -> Float[Tensor, "m c h w"]:
-        """The target images of a step without augmentation."""
+        """Target images without augmentation, shuffled, each of the set once per epoch of such batches."""
         assert self._target is not None
         with part("data"):
-            rows = self._target_rows(step).to(self.device, non_blocking=True)
+            rows = self._shuffled_rows(step).to(self.device, non_blocking=True)
             return to_float(self.data.target_train.images[rows])
 
     def labelled_target(self, step: int) -> LabelledTargetBatch:

@@ -31,6 +31,8 @@ class Watch:
 
     log: Callable[[int, Values], None]
     """Receives named values of a step."""
+    event: Callable[[str, str], None]
+    """Receives what happened, as a name and a sentence."""
     evaluate: Callable[[int], None]
     """Called every `evaluation.every` steps and at the end, outside of gradients."""
     checkpoint: Callable[[float], None]
@@ -62,7 +64,7 @@ def train(
         while state.step < phase.steps:
             torch.manual_seed(batches.step_seed(state.step))
             set_learning_rate(state.optimizer, experiment, phase, state.step)
-            refresh_banks(fabric, experiment, batches, state)
+            drawn = refresh_banks(fabric, experiment, batches, state, watch)
             with fabric.autocast():
                 step, values = losses(network, batches, phase, state)
             total = torch.stack(list(values.values())).sum()
@@ -78,8 +80,9 @@ def train(
                 with part("teacher update"):
                     follow(state.teacher, state.network, phase.ema)
             state.step += 1
-            if measured is not None:  # under the step that it led to, like all else that a step leaves behind
-                watch.log(state.step, measured)
+            for found in (drawn, measured):  # under the step that they led to, like all else that a step leaves behind
+                if found is not None:
+                    watch.log(state.step, found)
             report(experiment, phase, state, watch, lambda: time.perf_counter() - began)
     return time.perf_counter() - began
 
@@ -99,14 +102,28 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, experiment: Experiment, 
         group["lr"] = phase.optimizer.lr * group["factor"] * factor
 
 
-def refresh_banks(fabric: Fabric, experiment: Experiment, batches: Batches, state: PhaseState) -> None:
-    """Show the anchor strategy the training sets anew, at its interval."""
+def refresh_banks(
+    fabric: Fabric, experiment: Experiment, batches: Batches, state: PhaseState, watch: Watch
+) -> Values | None:
+    """Show the anchor strategy the training sets anew, at its interval.
+
+    Where its labels decide on the target batches, tell what there is to draw from.
+    """
     if state.matcher is None or state.teacher is None or state.step % experiment.banks.refresh_every:
-        return
-    assert experiment.anchors is not None
+        return None
     with part("bank refresh"), fabric.autocast():
         generation = state.step // experiment.banks.refresh_every
-        refresh(state.matcher, state.teacher, experiment, batches.data, generation)
+        matches = refresh(state.matcher, state.teacher, experiment, batches.data, generation, state.matched_rows)
+    if matches is None:
+        return None
+    if not matches.keep.any():
+        watch.event(
+            "no matches",
+            f"At step {state.step} of the phase the anchors match none of {len(matches.keep)} target images, so target "
+            "batches are shuffled until the next bank refresh.",
+        )
+    num_classes = len(matches.label[matches.keep].unique())
+    return {"target_sampling/coverage": float(matches.keep.float().mean()), "target_sampling/classes": num_classes}
 
 
 def shares(values: dict[str, Tensor], step: Step) -> Values:

@@ -48,7 +48,7 @@ class Objective(nn.Module):
         encoded_target = None if target is None else network("target", target.images)
 
         matches = None
-        if target is not None and teacher is not None and matcher is not None:
+        if "matches" in self.needs and target is not None and teacher is not None and matcher is not None:
             with part("teacher and matching"):
                 matches = match(teacher, matcher, target)
         matched = None if matches is None or "matched" not in self.needs else matches.source_index.flatten()

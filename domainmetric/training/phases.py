@@ -129,10 +129,17 @@ def build(
     if isinstance(phase, AdaptationPhase):
         if phase.calibration_steps:
             calibrate(network, batches, phase.calibration_steps)
-        if "matches" in objective.needs:
+        if "matches" in objective.needs or phase.draws_by_match:
             teacher, matcher = teacher_of(network), build_matcher(experiment, data)
     optimizer = phase.optimizer.build(branches, [*others, *objective.parameters()])
-    state = PhaseState(network=network, objective=objective, optimizer=optimizer, teacher=teacher, matcher=matcher)
+    state = PhaseState(
+        network=network,
+        objective=objective,
+        optimizer=optimizer,
+        teacher=teacher,
+        matcher=matcher,
+        matched_rows=batches.matched_rows,
+    )
     return state, batches
 
 
@@ -177,7 +184,14 @@ def watcher(
     def advance(step: int, loss: float | None) -> None:
         session.progress.advance(loss)
 
-    return Watch(log=log, evaluate=evaluate, checkpoint=checkpoint, advance=advance, stopping=session.stop)
+    return Watch(
+        log=log,
+        event=session.log.event,
+        evaluate=evaluate,
+        checkpoint=checkpoint,
+        advance=advance,
+        stopping=session.stop,
+    )
 
 
 def select(session: Session, record: Record, evidence: Evidence, step: int) -> None:

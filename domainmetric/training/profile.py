@@ -188,6 +188,7 @@ def run(fabric: Fabric, experiment: Experiment, phase: Phase, batches: Batches, 
 
     watch = Watch(
         log=lambda step, values: None,
+        event=lambda name, text: None,
         evaluate=lambda step: None,
         checkpoint=lambda seconds: None,
         advance=advance,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from domainmetric.anchors.base import AnchorMatcher
+from domainmetric.data.matched_rows import MatchedRows
 from domainmetric.errors import RunFolderError
 from domainmetric.models.network import Network
 from domainmetric.training.objective import Objective
@@ -50,6 +51,8 @@ class PhaseState:
     optimizer: torch.optim.Optimizer
     teacher: Network | None
     matcher: AnchorMatcher | None
+    matched_rows: MatchedRows | None = None
+    """Where target batches are drawn by matched label: which target rows, and their labels."""
     step: int = 0
     """Steps done."""
     window: Window = field(default_factory=Window)
@@ -63,6 +66,8 @@ class PhaseState:
             state |= {f"teacher/{name}": value for name, value in self.teacher.state_dict().items()}
         if self.matcher is not None:
             state |= {f"matcher/{name}": value for name, value in self.matcher.memory.items()}
+        if self.matched_rows is not None:
+            state |= {f"matched_rows/{name}": value for name, value in self.matched_rows.memory.items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             state |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in values.items()}
         state |= {f"window/{name}": value for name, value in self.window.tensors().items()}
@@ -79,6 +84,8 @@ class PhaseState:
         if self.matcher is not None:
             self.matcher.memory.clear()
             self.matcher.memory.update({k: v.to(device) for k, v in parts.get("matcher", {}).items()})
+        if self.matched_rows is not None:
+            self.matched_rows.restore(parts.get("matched_rows", {}))
         states: dict[int, dict[str, Tensor]] = {}
         for name, value in parts.get("optimizer", {}).items():
             index, key = name.split("/")

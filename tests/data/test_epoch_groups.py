@@ -98,8 +98,8 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
             4,
             25,
             (
-                "The source set has 0 groups of 25 images of one class, too few for a batch of 4. Use smaller groups, or "
-                "fewer."
+                "The source set has 0 groups of 25 images of one class, too few for a batch of 4. "
+                "Use smaller groups, or fewer."
             ),
         ),
     ],
