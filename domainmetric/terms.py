@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from domainmetric.errors import ConfigError
-from domainmetric.losses.base import MetricLoss
+from domainmetric.losses.base import LossValue, MetricLoss
 from domainmetric.losses.margin import MarginTriplet
+from domainmetric.metrics.difficulty import difficulty
 from domainmetric.miners.base import Miner
 from domainmetric.miners.hard import HardNegative
 from domainmetric.pairs import Roles
@@ -129,15 +131,32 @@ class _Metric(PartModule):
     def forward(self, step: Step) -> Float[Tensor, ""]:
         if step.pairs is None:
             raise ConfigError("A Metric term needs pairs, but this phase builds none.")
-        results = []
+        results, counts = [], []
         for roles in self.spec.roles:
             pairs = step.pairs.of(roles)
             triplets = None if self.spec.miner is None else self.spec.miner.select(pairs, step.generator)
             results.append(self.spec.loss.of(pairs, triplets))
-        prefix = "triplets" if "matches" in self.spec.needs else "source_triplets"
-        step.notes[f"{prefix}/used"] = sum((r.used for r in results), results[0].used * 0)
-        step.notes[f"{prefix}/active"] = sum((r.active for r in results), results[0].active * 0)
+            counts.append(difficulty(pairs, triplets))
+        self._note(step, results, counts)
         return sum((r.value for r in results), results[0].value * 0) / len(results)
+
+    def _note(self, step: Step, results: list[LossValue], counts: list[Float[Tensor, " 3"]]) -> None:
+        """How much of the batch was used, and how hard it was; over all roles, and left on the device."""
+        prefix = "triplets" if "matches" in self.spec.needs else "source_triplets"
+        used = torch.stack([r.used.detach() for r in results]).sum()
+        active = torch.stack([r.active.detach() for r in results]).sum()
+        total = torch.stack(counts).sum(0)
+        easy, semi_hard, hard = total / total.sum().clamp_min(1)
+        step.notes.update(
+            {
+                f"{prefix}/used": used,
+                f"{prefix}/active": active,
+                f"{prefix}/active_share": active / used.clamp_min(1),
+                f"{prefix}/easy": easy,
+                f"{prefix}/semi_hard": semi_hard,
+                f"{prefix}/hard": hard,
+            }
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

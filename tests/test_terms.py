@@ -10,11 +10,13 @@ import torch.nn.functional as F
 
 from domainmetric.errors import ConfigError
 from domainmetric.losses.margin import MarginTriplet
+from domainmetric.metrics import difficulty as metrics_difficulty
 from domainmetric.miners.hard import EasyPositiveHardNegative, HardNegative
 from domainmetric.pairs import Roles
 from domainmetric.step import PartContext
 from domainmetric.terms import BOTH_DIRECTIONS, Classify, ClassifyLabelledTarget, Metric, Term
 from tests.contracts.steps import D, K, aligned_step, encoded
+from tests.reference import all_triplets, listed
 
 CONTEXT = PartContext(num_classes=K, embedding_dim=D)
 SOURCE_ONLY = Roles(anchor="source", positive="source", negative="source")
@@ -51,12 +53,39 @@ def test_a_metric_part_is_the_mean_over_its_roles() -> None:
     torch.testing.assert_close(value, (results[0].value + results[1].value) / 2)
     assert step.notes["triplets/used"] == results[0].used + results[1].used
     assert step.notes["triplets/active"] == results[0].active + results[1].active
+    assert step.notes["triplets/active_share"] == step.notes["triplets/active"] / step.notes["triplets/used"]
+
+
+@pytest.mark.parametrize("miner", [HardNegative(), None])
+def test_a_metric_part_notes_how_hard_its_triplets_are(
+    miner: HardNegative | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_difficulty, "NUM_ANCHORS", 17)  # all of them, where all triplets are counted
+    step, expected = aligned_step(), {"easy": 0, "semi_hard": 0, "hard": 0}
+    assert step.pairs is not None
+    for roles in BOTH_DIRECTIONS:
+        pairs = step.pairs.of(roles)
+        for a, p, n in all_triplets(pairs) if miner is None else listed(miner.select(pairs)):
+            gap = float((pairs.sq_chord[a, n] - pairs.sq_chord[a, p]).detach())
+            expected["hard" if gap <= 0 else "semi_hard" if gap <= 0.2 else "easy"] += 1
+    assert sum(count > 0 for count in expected.values()) >= 2
+    Metric(miner=miner).build(CONTEXT)(step)
+    for name, count in expected.items():
+        assert float(step.notes[f"triplets/{name}"]) == pytest.approx(count / sum(expected.values())), name
+        assert not step.notes[f"triplets/{name}"].requires_grad
+
+
+def test_without_a_triplet_the_shares_are_zero() -> None:
+    step = aligned_step(one_class=True)
+    Metric().build(CONTEXT)(step)
+    assert all(float(value) == 0 for value in step.notes.values())
 
 
 def test_cross_domain_and_source_triplets_are_counted_apart() -> None:
     step = aligned_step()
     Metric(roles=(SOURCE_ONLY,), miner=EasyPositiveHardNegative()).build(CONTEXT)(step)
-    assert set(step.notes) == {"source_triplets/used", "source_triplets/active"}
+    names = {"used", "active", "active_share", "easy", "semi_hard", "hard"}
+    assert set(step.notes) == {f"source_triplets/{name}" for name in names}
     assert step.notes["source_triplets/used"] == len(step.source.labels)
 
 
