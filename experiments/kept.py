@@ -45,7 +45,7 @@ def finish(
     with Progress() as progress:
         progress.phase(title, len(runs), len(runs) - len(missing))
         for name, result in results(missing, work, workers):
-            records[name] = {"settings": settings[name], "result": result}
+            records[name] = json.loads(json.dumps({"settings": settings[name], "result": result}))  # as when read
             write(path, records)
             progress.advance()
     return {name: records[name]["result"] for name in runs}
