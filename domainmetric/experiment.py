@@ -25,7 +25,7 @@ from domainmetric.metrics.selection import SelectionScore
 from domainmetric.models.network import Model
 from domainmetric.schedules import OneCycle, Schedule
 from domainmetric.step import Need
-from domainmetric.terms import Term
+from domainmetric.terms import Metric, Term
 from domainmetric.tracking import Tracking
 
 Trainable = Literal["source_branch", "target_branch", "head", "classifier"]
@@ -285,6 +285,7 @@ class Experiment:
         self._check_terms()
         self._check_needs()
         self._check_batches()
+        self._check_memory()
 
     def _check_terms(self) -> None:
         named = {name for phase in self.phases.values() for name in phase.terms}
@@ -341,6 +342,16 @@ class Experiment:
             phase.sampling.check(phase.source_batch, num_classes, f"Phase '{name}': source_batch")
         if self.labelled_target is not None:
             Balanced().check(self.labelled_target.batch, num_classes, "labelled_target.batch")
+
+    def _check_memory(self) -> None:
+        for name, phase in self.phases.items():
+            for term in phase.terms:
+                part = self.terms[term].part
+                if isinstance(part, Metric) and part.memory is not None and part.memory.warmup >= phase.steps:
+                    raise ConfigError(
+                        f"The memory of the term '{term}' is offered after {part.memory.warmup} batches, but phase "
+                        f"'{name}' has {phase.steps} steps, so it would be ignored. Shorten Memory.warmup."
+                    )
 
     def needs(self, terms: Iterable[str]) -> frozenset[Need]:
         """What the steps of these terms must prepare."""

@@ -31,7 +31,10 @@ class Roles:
 
 
 class StepPairs:
-    """All pairs among the groups of one step: one Gram matrix, cut to the roles that a loss asks for."""
+    """All pairs among the groups of one step: one Gram matrix, cut to the roles that a loss asks for.
+
+    The items of the step are numbered from 0; `num_items` is the first number that is free for others.
+    """
 
     def __init__(self, groups: Mapping[Role, Group]) -> None:
         self._spans: dict[Role, slice] = {}
@@ -44,8 +47,13 @@ class StepPairs:
             labels=torch.cat([group.labels for group in groups.values()]),
             keep=torch.cat([group.kept() for group in groups.values()]),
         )
+        self.num_items = len(whole)
         items = torch.arange(len(whole), device=whole.z.device)
         self._all = pair(whole, whole, items, items)
+
+    def group(self, role: Role) -> Group:
+        """The rows of one role."""
+        return cut_group(self._all.rows, self._spans[role])
 
     def of(self, roles: Roles) -> Pairs:
         """Anchor rows against the columns of the positive and the negative group."""
@@ -104,6 +112,16 @@ def beside(one: Pairs, two: Pairs) -> Pairs:
         positive=torch.cat([one.positive, two.positive], 1),
         negative=torch.cat([one.negative, two.negative], 1),
     )
+
+
+def extend(pairs: Pairs, group: Group, items: Int64[Tensor, " b"], *, positive: bool, negative: bool) -> Pairs:
+    """The same rows against further columns beside their own, which may be positives, negatives or both."""
+    more = pair(pairs.rows, group, pairs.row_items, items)
+    neither = torch.zeros_like(more.positive)
+    more = replace(
+        more, positive=more.positive if positive else neither, negative=more.negative if negative else neither
+    )
+    return beside(pairs, more)
 
 
 def cut_group(group: Group, rows: slice) -> Group:

@@ -7,18 +7,19 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from domainmetric.errors import ConfigError
 from domainmetric.losses.base import LossValue, MetricLoss
 from domainmetric.losses.margin import MarginTriplet
+from domainmetric.memory import CrossBatchMemory, Memory
 from domainmetric.metrics.difficulty import difficulty
 from domainmetric.miners.base import Miner
 from domainmetric.miners.hard import HardNegative
-from domainmetric.pairs import Roles
+from domainmetric.pairs import Role, Roles, StepPairs, extend
 from domainmetric.schedules import Constant, Schedule
 from domainmetric.step import Need, Part, PartContext, PartModule, Step
-from domainmetric.types import Encoded
+from domainmetric.types import Encoded, Pairs
 
 BOTH_DIRECTIONS = (Roles(), Roles(anchor="target", positive="matched", negative="matched"))
 """Matched source anchors against targets, and targets against their matched source items."""
@@ -104,10 +105,19 @@ class Metric(Part):
     """Which triplets; None gives the loss all pairs that the roles allow."""
     roles: tuple[Roles, ...] = BOTH_DIRECTIONS
     """Where anchors, positives and negatives come from; several entries are averaged."""
+    memory: Memory | None = None
+    """Embeddings of earlier batches of a domain, as further positives and negatives where the roles take them from it
+    (XBM; Wang et al. 2020): source items with their labels, target items with the labels they were matched to. None
+    compares within the batch alone."""
 
     def __post_init__(self) -> None:
         if not self.roles:
             raise ConfigError("Metric.roles must name at least one (anchor, positive, negative) combination.")
+        if self.memory is not None and not remembered(self.roles):
+            raise ConfigError(
+                "Metric.memory remembers source and target items, but `roles` take no positives or negatives from "
+                "these, so it would be ignored. Set memory=None."
+            )
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -120,13 +130,50 @@ class Metric(Part):
         return frozenset(needs)
 
     def build(self, context: PartContext) -> PartModule:
-        return _Metric(self)
+        memories = _Memories(self.roles, self.memory, context.embedding_dim) if self.memory is not None else None
+        return _Metric(self, memories)
+
+
+REMEMBERED: dict[str, tuple[Role, ...]] = {"source": ("source",), "target": ("target",)}
+"""Domains whose memory adds to the rows of a role."""
+
+
+def remembered(roles: tuple[Roles, ...]) -> list[Role]:
+    """The domains of which a memory would be used."""
+    return sorted({d for r in roles for role in (r.positive, r.negative) for d in REMEMBERED.get(role, ())})
+
+
+class _Memories(nn.Module):
+    """A memory for each domain that the positives or negatives of some roles come from."""
+
+    def __init__(self, roles: tuple[Roles, ...], spec: Memory, dim: int) -> None:
+        super().__init__()
+        self.of_domain = nn.ModuleDict({domain: spec.build(dim) for domain in remembered(roles)})
+        self.size = spec.size
+
+    def beside(self, step: StepPairs, pairs: Pairs, roles: Roles) -> Pairs:
+        """The pairs of the batch, and its anchors against what is remembered of the domains of their columns."""
+        for place, (domain, memory) in enumerate(self.of_domain.items()):
+            positive, negative = (domain in REMEMBERED.get(role, ()) for role in (roles.positive, roles.negative))
+            assert isinstance(memory, CrossBatchMemory)
+            if positive or negative:
+                group = memory.group()
+                items = step.num_items + place * self.size + torch.arange(self.size, device=group.z.device)
+                pairs = extend(pairs, group, items, positive=positive, negative=negative)
+        return pairs
+
+    def take_in(self, step: StepPairs) -> None:
+        """Remember the rows of this step."""
+        for domain, memory in self.of_domain.items():
+            assert isinstance(memory, CrossBatchMemory)
+            group = step.group("source" if domain == "source" else "target")
+            memory.enqueue(group.z, group.labels, group.keep)
 
 
 class _Metric(PartModule):
-    def __init__(self, spec: Metric) -> None:
+    def __init__(self, spec: Metric, memories: _Memories | None) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.memories = spec, memories
 
     def forward(self, step: Step) -> Float[Tensor, ""]:
         if step.pairs is None:
@@ -134,9 +181,13 @@ class _Metric(PartModule):
         results, counts = [], []
         for roles in self.spec.roles:
             pairs = step.pairs.of(roles)
+            if self.memories is not None:
+                pairs = self.memories.beside(step.pairs, pairs, roles)
             triplets = None if self.spec.miner is None else self.spec.miner.select(pairs, step.generator)
             results.append(self.spec.loss.of(pairs, triplets))
             counts.append(difficulty(pairs, triplets))
+        if self.memories is not None:
+            self.memories.take_in(step.pairs)
         self._note(step, results, counts)
         return sum((r.value for r in results), results[0].value * 0) / len(results)
 
