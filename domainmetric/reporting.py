@@ -13,7 +13,9 @@ from domainmetric.figures.anchors import anchor_sheet
 from domainmetric.figures.confusion import confusion_matrix
 from domainmetric.figures.curves import loss_curves
 from domainmetric.figures.embedding import embedding_map
+from domainmetric.figures.scatter import Points, triplet_scatter
 from domainmetric.figures.style import save
+from domainmetric.training import scatters
 from domainmetric.training.final import Final, anchors_report, labels_of
 from domainmetric.training.phases import Record, Session, first_step
 from domainmetric.training.runtime import peak_memory_mb
@@ -119,12 +121,29 @@ def draw(session: Session, final: Final, matched: Matched) -> None:
         "confusion_matrix": confusion_matrix(np.array(final.confusion()), classes, f"{run}: target test images"),
         "loss_curves": loss_curves(history(session.folder), phases=phases, title=run),
     }
+    kept = scatters.kept(session.folder)
+    if kept:
+        figures["triplet_scatter"] = draw_scatters(kept, run)
     if matched is not None:
         figures["anchors"] = draw_anchors(session, *matched)
     for name, figure in figures.items():
         session.log.figure(name, save(figure, folder / f"{name}.png"))
     session.log.confusion("confusion", final.confusion(), classes)
     session.log.table("embeddings", session.folder / "embeddings.npz")
+
+
+def draw_scatters(kept: dict[int, dict[str, torch.Tensor]], run: str) -> Any:
+    """The triplets of each kept look, side by side; the title says what became of the hard ones."""
+    kinds: dict[str, dict[str, Points]] = {}
+    for step, found in kept.items():
+        for kind, points in found.items():
+            kinds.setdefault(kind, {})[f"step {step}"] = Points(*points.T.numpy())
+    told = []
+    for kind, row in kinds.items():
+        hard = [(points.s_ap <= points.s_an).mean() for points in row.values() if len(points.s_ap)]
+        told += [f"{hard[0]:.1%} to {hard[-1]:.1%} {kind}"] if hard else []
+    labels = "" if list(kinds) == [scatters.SOURCE] else " (target items by matched label)"
+    return triplet_scatter(kinds, title=f"{run}: hard triplets {', '.join(told) or 'not found'}{labels}")
 
 
 def draw_anchors(session: Session, rows: torch.Tensor, matches: Matches) -> Any:

@@ -35,8 +35,16 @@ class Panel:
     """Whether each metric has axes of its own, as values without a common scale need."""
     from_zero: bool = False
     """Whether the axis begins at zero, as shares should."""
+    only: tuple[str, ...] = ()
+    """What may follow the prefix; empty allows everything."""
+
+    def shows(self, name: str) -> bool:
+        """Whether a metric belongs here."""
+        rest = name.removeprefix(self.prefix)
+        return name.startswith(self.prefix) and (not self.only or rest in self.only)
 
 
+SHARES = ("easy", "semi_hard", "hard", "active_share")
 PANELS = (
     Panel(prefix="loss/", title="Loss: ", unit="weighted loss", apart=True),
     Panel(prefix="weight/", title="Weight of each term", unit="factor", from_zero=True),
@@ -46,6 +54,8 @@ PANELS = (
     Panel(
         prefix="gradient/source/", title="Gradient share at source embeddings", unit="share of norms", from_zero=True
     ),
+    Panel(prefix="triplets/", title="Triplets used, across the domains", unit="share", from_zero=True, only=SHARES),
+    Panel(prefix="source_triplets/", title="Triplets used, source", unit="share", from_zero=True, only=SHARES),
     Panel(prefix="learning_rate", title="Learning rate", unit="per step"),
     Panel(prefix="score/", title="Label-free score: ", unit="score", apart=True),
     Panel(prefix="collapse/", title="Collapse: ", unit="value", apart=True),
@@ -85,7 +95,7 @@ def _pictures(history: History) -> list[tuple[Panel, list[str]]]:
     pictures: list[tuple[Panel, list[str]]] = []
     oracle = sorted(name for name in history if "oracle" in name)
     for panel in PANELS:
-        names = sorted(name for name in history if name.startswith(panel.prefix) and name not in oracle)
+        names = sorted(name for name in history if panel.shows(name) and name not in oracle)
         names.sort(key=lambda name: name != "loss/total")
         pictures += [(panel, [name]) for name in names] if panel.apart else [(panel, names)]
     return [(panel, names) for panel, names in [*pictures, (ORACLE, oracle)] if names]

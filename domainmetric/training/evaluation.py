@@ -89,11 +89,11 @@ class Look:
             values["eval/target/accuracy_oracle"] = float(accuracy(evidence.target_logits, self.target_labels_oracle))
         return values
 
-    def anchors(self, teacher: Network, matcher: AnchorMatcher, num_source: int) -> dict[str, float]:
-        """Quality of the matches of these target images, as the strategy stands."""
+    def matches(self, teacher: Network, matcher: AnchorMatcher) -> Matches:
+        """The matches of these target images, as the strategy stands."""
         seen = encode(teacher, "target", self.target_images)
-        matches = matcher(self.target_rows, seen.z, seen.logits)
-        return judge(matches, num_source, seen.logits.shape[1], self.target_labels_oracle)
+        matches: Matches = matcher(self.target_rows, seen.z, seen.logits)
+        return matches
 
 
 def judge(

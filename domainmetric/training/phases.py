@@ -20,11 +20,11 @@ from domainmetric.models.network import DomainName, Network
 from domainmetric.randomness import isolated
 from domainmetric.serialize import content_hash, to_json
 from domainmetric.step import PartContext
-from domainmetric.training import runtime
+from domainmetric.training import runtime, scatters
 from domainmetric.training.batches import Batches, RunData
 from domainmetric.training.checkpoint import read_tensors, write_tensors
 from domainmetric.training.ema import teacher_of
-from domainmetric.training.evaluation import Look
+from domainmetric.training.evaluation import Look, judge
 from domainmetric.training.loop import Values, Watch, calibrate, train
 from domainmetric.training.objective import Objective
 from domainmetric.training.progress import Progress
@@ -171,8 +171,13 @@ def watcher(
         with session.fabric.autocast():
             evidence = session.look.evidence(session.network)
             values = session.look.scores(evidence)
+            matches = None
             if state.teacher is not None and state.matcher is not None:
-                values |= session.look.anchors(state.teacher, state.matcher, len(session.data.source_train))
+                matches = session.look.matches(state.teacher, state.matcher)
+                num_source, num_classes = len(session.data.source_train), evidence.target_logits.shape[1]
+                values |= judge(matches, num_source, num_classes, session.look.target_labels_oracle)
+            if (name, step) in scatters.looks(experiment):
+                scatters.keep(session.folder, offset + step, evidence, matches)
         log(step, values)
         if last:
             select(session, record, evidence, step)
