@@ -1,27 +1,35 @@
 """Losses that are a mean over triplets of a function of two distances, exactly over all triplets without listing them.
 
 The sum over all triplets of an anchor set has B^3 terms, but its gradient has only B^2 numbers: how much each distance
-of the matrix counts. `of_all` finds the value and these numbers without a graph, chunk by chunk, and `linear` ties
-them to the distances, so that autograd keeps no more than one matrix.
+of the matrix counts. `of_all` finds the value and these numbers without a graph, chunk by chunk.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from domainmetric.geometry import Distance
+from domainmetric.geometry import Distance, squared_chord
 from domainmetric.losses.base import LossValue, MetricLoss
-from domainmetric.pairs import pair
+from domainmetric.losses.known import Known, count
 from domainmetric.types import Pairs, Triplets
 
-CHUNK_ELEMENTS = 1 << 22
-"""Triplets that are looked at together (16 MB in float32 for each of a few temporary tensors)."""
+CHUNK_ELEMENTS = 1 << 19
+"""Triplets that are looked at together (2 MB in float32 for each of a few temporary tensors)."""
+
+
+class Sums(NamedTuple):
+    """A sum over triplets, how many they are, and the sum's gradient at the distances."""
+
+    value: Float[Tensor, ""]
+    used: Float[Tensor, ""]
+    active: Float[Tensor, ""]
+    gradient: Float[Tensor, "a b"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +42,7 @@ class TripletLoss(MetricLoss, ABC):
         """The distance that the function is of."""
 
     @abstractmethod
-    def of_distances(self, d_ap: Float[Tensor, "*s"], d_an: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
+    def of_distances(self, d_ap: Float[Tensor, "*#s"], d_an: Float[Tensor, "*#s"]) -> Float[Tensor, "*s"]:
         """The loss of each triplet."""
 
     @property
@@ -42,9 +50,9 @@ class TripletLoss(MetricLoss, ABC):
         """Whether the negative may be compared with the positive, where it is nearer to that (Balntas et al. 2016)."""
         return False
 
-    def active(self, values: Float[Tensor, "*s"]) -> Float[Tensor, ""]:
-        """How many of these losses have a gradient; all, unless there is a hinge."""
-        return values.new_tensor(float(values.numel()))
+    def active(self, values: Float[Tensor, "*s"]) -> Bool[Tensor, "*s"]:
+        """Which of these losses have a gradient; all, unless there is a hinge."""
+        return torch.ones_like(values, dtype=torch.bool)
 
     def explicit(
         self, anchor: Float[Tensor, "t d"], positive: Float[Tensor, "t d"], negative: Float[Tensor, "t d"]
@@ -67,79 +75,76 @@ class TripletLoss(MetricLoss, ABC):
         if self.swaps:
             d_an = torch.minimum(d_an, self.measure.pairwise(pairs.columns.z[p], pairs.columns.z[n]))
         values = self.of_distances(d_ap, d_an)
-        zero = pairs.rows.z.sum() * 0  # differentiable, where there is no triplet
         used = values.new_tensor(float(len(triplets)))
-        return LossValue(zero + values.sum() / used.clamp_min(1), used, self.active(values.detach()))
+        return LossValue(values.sum() / used.clamp_min(1), used, self.active(values.detach()).sum().to(values.dtype))
 
     def of_all(self, pairs: Pairs) -> LossValue:
         """The loss over all triplets that `pairs` allows: time O(triplets), memory O(a b) and not O(a b^2)."""
-        distances = self.measure.matrix(pairs)
-        between = self.measure.matrix(among_columns(pairs)) if self.swaps else None
-        with torch.no_grad():
-            sums = self._sum(pairs, distances, between)
-        scale = 1 / sums.used.clamp_min(1)
-        value = linear(sums.value * scale, distances, sums.gradient * scale)
-        if between is not None and sums.gradient_between is not None:
-            value = value + linear(torch.zeros_like(value), between, sums.gradient_between * scale)
-        return LossValue(value, sums.used, sums.active)
+        known = Known(self.measure, pairs)
+        if not self.swaps:
+            return mean(known, self._sums(pairs, known.distances()))
+        columns = known if pairs.rows is pairs.columns else Known(self.measure, among_columns(pairs))
+        distances = known.distances()
+        between = distances if columns is known else columns.distances()
+        gradient_between = torch.zeros_like(between)
+        sums = self._sums(pairs, distances, between, gradient_between)
+        if columns is known:
+            return mean(known, sums._replace(gradient=sums.gradient.add_(gradient_between)))
+        value, used, active = mean(known, sums)
+        gradient_between /= sums.used.clamp_min(1)
+        return LossValue(columns.tie(value, gradient_between), used, active)
 
-    def _sum(self, pairs: Pairs, distances: Float[Tensor, "a b"], between: Float[Tensor, "b b"] | None) -> Sums:
-        """The sum over all triplets and its gradients, a few (anchor, positive) pairs at a time."""
-        gradient = torch.zeros_like(distances)
-        gradient_between = None if between is None else torch.zeros_like(between)
-        value, active = distances.new_zeros((), dtype=torch.float64), distances.new_zeros(())
+    @torch.no_grad()
+    def _sums(
+        self,
+        pairs: Pairs,
+        d: Float[Tensor, "a b"],
+        between: Float[Tensor, "b b"] | None = None,
+        gradient_between: Float[Tensor, "b b"] | None = None,
+    ) -> Sums:
+        """The sum over all triplets and its gradients, a few (anchor, positive) pairs and all their columns at a time.
+
+        With `between`, the distances among the columns, negatives swap; the gradient there is added up in its place.
+        """
+        gradient = torch.zeros_like(d)
+        value, active = d.new_zeros((), dtype=torch.float64), d.new_zeros((), dtype=torch.float64)
         anchor, positive = (pairs.positive & pairs.negative.any(1, keepdim=True)).nonzero(as_tuple=True)
-        step = max(1, CHUNK_ELEMENTS // max(1, distances.shape[1]))
-        for anchors, positives in zip(anchor.split(step), positive.split(step), strict=True):
-            which, n = pairs.negative[anchors].nonzero(as_tuple=True)
-            a, p = anchors[which], positives[which]
-            leaves = [distances[a, p], distances[a, n], *([] if between is None else [between[p, n]])]
+        step = max(1, CHUNK_ELEMENTS // max(1, d.shape[1]))
+        for a, p in zip(anchor.split(step), positive.split(step), strict=True):
+            negative = pairs.negative[a]
+            leaves = [d[a, p][:, None], d[a], *([] if between is None else [between[p]])]
             with torch.enable_grad():
-                leaves = [leaf.requires_grad_() for leaf in leaves]
-                d_ap, d_an = leaves[0], leaves[1] if between is None else torch.minimum(leaves[1], leaves[2])
-                values = self.of_distances(d_ap, d_an)
+                d_ap, d_an, *d_pn = (leaf.requires_grad_() for leaf in leaves)
+                values = self.of_distances(d_ap, torch.minimum(d_an, d_pn[0]) if d_pn else d_an)
+                values = values.masked_fill(~negative, 0)
                 gradients = torch.autograd.grad(values.sum(), leaves)
-            gradient.index_put_((a, p), gradients[0], accumulate=True)
-            gradient.index_put_((a, n), gradients[1], accumulate=True)
+            gradient.index_put_((a, p), gradients[0][:, 0], accumulate=True)
+            gradient.index_add_(0, a, gradients[1])
             if gradient_between is not None:
-                gradient_between.index_put_((p, n), gradients[2], accumulate=True)
-            value += values.detach().sum(dtype=torch.float64)
-            active += self.active(values.detach())
-        used = (pairs.positive.sum(1) * pairs.negative.sum(1)).sum().to(distances.dtype)
-        return Sums(value.to(distances.dtype), used, active, gradient, gradient_between)
+                gradient_between.index_add_(0, p, gradients[2])
+            value += values.sum(dtype=torch.float64)
+            active += (negative & self.active(values)).sum()
+        used = (count(pairs.positive) * count(pairs.negative)).sum().double()
+        return Sums(value, used, active, gradient)
 
 
-class Sums(NamedTuple):
-    """A sum over triplets, with its gradient at the matrices of distances that it is of."""
-
-    value: Float[Tensor, ""]
-    used: Float[Tensor, ""]
-    active: Float[Tensor, ""]
-    gradient: Float[Tensor, "a b"]
-    gradient_between: Float[Tensor, "b b"] | None = None
-    """At the distances among the columns, where the loss swaps."""
+def mean(known: Known, sums: Sums) -> LossValue:
+    """The mean that goes with a sum, tied to the distances that it is of."""
+    used = sums.used.clamp_min(1)
+    value, dtype = sums.value / used, sums.gradient.dtype
+    gradient = sums.gradient.div_(used)
+    return LossValue(known.tie(value.to(dtype), gradient), sums.used.to(dtype), sums.active.to(dtype))
 
 
 def among_columns(pairs: Pairs) -> Pairs:
-    """The columns against themselves."""
-    return pair(pairs.columns, pairs.columns, pairs.column_items, pairs.column_items)
-
-
-def linear(value: Float[Tensor, ""], at: Float[Tensor, "a b"], gradient: Float[Tensor, "a b"]) -> Float[Tensor, ""]:
-    """A number that is known, with the gradient that it is known to have at a matrix."""
-    result: Tensor = _Linear.apply(value, at, gradient)
-    return result
-
-
-class _Linear(torch.autograd.Function):
-    """A value that is known, and the gradient that it has on a tensor."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, tensor: Tensor, gradient: Tensor) -> Tensor:
-        ctx.save_for_backward(gradient)
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grad: Tensor) -> tuple[None, Tensor, None]:
-        (gradient,) = ctx.saved_tensors
-        return None, grad[0] * gradient, None
+    """The columns against themselves, where distances alone are asked for: nobody is a positive or a negative."""
+    nobody = torch.zeros((), dtype=torch.bool, device=pairs.positive.device).expand(len(pairs.columns), -1)
+    return Pairs(
+        rows=pairs.columns,
+        columns=pairs.columns,
+        row_items=pairs.column_items,
+        column_items=pairs.column_items,
+        sq_chord=squared_chord(pairs.columns.z, pairs.columns.z),
+        positive=nobody,
+        negative=nobody,
+    )
