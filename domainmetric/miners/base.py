@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from domainmetric.pairs import label_pairs
@@ -19,19 +19,20 @@ class Miner(ABC):
 
     @abstractmethod
     def select(self, pairs: Pairs, generator: torch.Generator | None = None) -> Triplets:
-        """The chosen triplets, as indices into the rows (anchor) and columns (positive, negative) of `pairs`."""
+        """The chosen triplets, as indices into the rows (anchor) and columns (positive, negative) of `pairs`.
 
+        Miners that draw do so from `generator`; without one, from their `seed`, so that the same is drawn every time.
+        """
+
+    @torch.no_grad()
     def __call__(
         self,
         embeddings: Float[Tensor, "a d"],
         labels: Int64[Tensor, " a"],
         ref_emb: Float[Tensor, "b d"] | None = None,
         ref_labels: Int64[Tensor, " b"] | None = None,
+        *,
+        generator: torch.Generator | None = None,
     ) -> Triplets:
         """Triplets within a set, or with positives and negatives from another one (`ref_emb`)."""
-        return self.select(label_pairs(embeddings.detach(), labels, ref_emb, ref_labels))
-
-
-def nearest_where(sq_chord: Float[Tensor, "a b"], mask: Bool[Tensor, "a b"]) -> Int64[Tensor, " a"]:
-    """The column of the smallest distance among the masked columns of each row; column 0 where none is."""
-    return sq_chord.masked_fill(~mask, torch.inf).argmin(1)
+        return self.select(label_pairs(embeddings, labels, ref_emb, ref_labels), generator)

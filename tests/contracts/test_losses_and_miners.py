@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from domainmetric.losses.base import MetricLoss
 from domainmetric.miners.base import Miner
+from domainmetric.miners.disjoint import Disjoint
 from domainmetric.pairs import label_pairs
 from domainmetric.types import Triplets
 from tests.contracts.family import members, named
@@ -51,13 +53,38 @@ def test_mining_is_repeatable(miner: Miner) -> None:
     assert one == two
 
 
-@miners
-def test_mining_follows_a_permutation_of_the_rows(miner: Miner) -> None:
+def draws(miner: Miner) -> bool:
+    """Whether a miner's choice depends on its generator."""
+    one, two = (listed(miner.select(cases()["within"], torch.Generator().manual_seed(seed))) for seed in (0, 1))
+    return one != two
+
+
+def shuffled_and_back(miner: Miner, seed: int) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Triplets of a set, and of the same set in another order, told by the first one's numbers."""
     z, y = unit(0, 20), labels(1, 20)
     order = torch.randperm(20, generator=torch.Generator().manual_seed(7))
-    plain, shuffled = miner(z, y), miner(z[order], y[order])
-    back = [tuple(int(order[index]) for index in triplet) for triplet in listed(shuffled)]
-    assert sorted(back) == sorted(listed(plain))
+    plain = miner(z, y, generator=torch.Generator().manual_seed(seed))
+    shuffled = miner(z[order], y[order], generator=torch.Generator().manual_seed(1000 + seed))
+    return listed(plain), [tuple(int(order[index]) for index in triplet) for triplet in listed(shuffled)]
+
+
+@pytest.mark.parametrize("miner", [m for m in members(Miner, MINERS) if not draws(m)], ids=named)
+def test_mining_follows_a_permutation_of_the_rows(miner: Miner) -> None:
+    if isinstance(miner, Disjoint):
+        miner = miner.miner  # Disjoint serves the first anchors first: the order of the rows is part of what it is
+    plain, back = shuffled_and_back(miner, 0)
+    assert sorted(plain) == sorted(back)
+
+
+@pytest.mark.parametrize("miner", [m for m in members(Miner, MINERS) if draws(m)], ids=named)
+def test_miners_that_draw_do_so_with_the_same_chances_after_a_permutation(miner: Miner) -> None:
+    runs = [shuffled_and_back(miner, seed) for seed in range(150)]
+    plain, back = (Counter(triplet for run in runs for triplet in run[side]) for side in (0, 1))
+    cells = plain.keys() | back.keys()
+    # chi-square of two samples, of which each anchor's counts (or each pair's) have a fixed sum: at most len(cells)
+    statistic = sum((plain[cell] - back[cell]) ** 2 / (plain[cell] + back[cell]) for cell in cells)
+    assert sum(plain.values()) == sum(back.values())
+    assert statistic < len(cells) + 4 * (2 * len(cells)) ** 0.5
 
 
 @miners
@@ -96,8 +123,11 @@ def test_a_loss_has_a_finite_gradient_and_keeps_its_type(loss: MetricLoss, miner
     for triplets in (None, miner(z, y)):
         value, gradient = value_and_gradient(loss, z, y, triplets)
         assert value.dtype == gradient.dtype == dtype
-        assert value.ndim == 0 and value > 0
-        assert gradient.isfinite().all() and gradient.abs().max() > 0
+        assert value.ndim == 0 and gradient.isfinite().all()
+        if triplets is not None and loss.of(label_pairs(z, y), triplets).active == 0:  # a hinge, and easy triplets
+            assert value == 0 and (gradient == 0).all()
+        else:
+            assert value > 0 and gradient.abs().max() > 0
 
 
 @losses

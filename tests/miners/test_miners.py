@@ -1,73 +1,41 @@
-"""Every miner against loops, and EPHN against pytorch-metric-learning."""
+"""Every miner against loops, and against pytorch-metric-learning."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
 from domainmetric.errors import ConfigError
-from domainmetric.geometry import ChordSquared, Cosine, Distance
-from domainmetric.miners import semi_hard
+from domainmetric.geometry import Cosine
+from domainmetric.miners import drawing, extremes, listing
 from domainmetric.miners.base import Miner
-from domainmetric.miners.hard import EasyPositiveHardNegative, HardNegative
-from domainmetric.miners.semi_hard import SemiHard
+from domainmetric.miners.hard import (
+    EasyPositiveEasyNegative,
+    EasyPositiveHardNegative,
+    EasyPositiveSemiHardNegative,
+    HardPositiveHardNegative,
+)
+from domainmetric.miners.semi_hard import MarginViolating, SemiHard
 from domainmetric.pairs import label_pairs
-from domainmetric.types import Pairs
 from tests.contracts.family import classes, members, named
-from tests.reference import all_triplets, apart, cases, columns, labels, listed, unit
+from tests.miners.references import REFERENCES, Reference
+from tests.reference import cases, labels, listed, unit
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from pytorch_metric_learning.distances import CosineSimilarity
-    from pytorch_metric_learning.miners import BatchEasyHardMiner
+    from pytorch_metric_learning.distances import CosineSimilarity, LpDistance
+    from pytorch_metric_learning.miners import BatchEasyHardMiner, TripletMarginMiner
 
-Reference = Callable[[Pairs], list[tuple[int, int, int]]]
-
-
-def valid_anchors(pairs: Pairs) -> list[int]:
-    return [a for a in range(len(pairs.positive)) if columns(pairs.positive, a) and columns(pairs.negative, a)]
+miners = pytest.mark.parametrize("miner", members(Miner), ids=named)
+references = pytest.mark.parametrize(("miner", "reference"), REFERENCES, ids=named)
+sets = pytest.mark.parametrize("case", ["within", "across"])
 
 
-def nearest(pairs: Pairs, a: int, among: list[int]) -> int:
-    return min(among, key=lambda c: (float(pairs.sq_chord[a, c]), c))
-
-
-def ephn(pairs: Pairs) -> list[tuple[int, int, int]]:
-    return [
-        (a, nearest(pairs, a, columns(pairs.positive, a)), nearest(pairs, a, columns(pairs.negative, a)))
-        for a in valid_anchors(pairs)
-    ]
-
-
-def hard_negative(pairs: Pairs) -> list[tuple[int, int, int]]:
-    return [
-        (a, p, nearest(pairs, a, columns(pairs.negative, a)))
-        for a in valid_anchors(pairs)
-        for p in columns(pairs.positive, a)
-    ]
-
-
-def semi_hard_of(margin: float, distance: Distance) -> Reference:
-    def select(pairs: Pairs) -> list[tuple[int, int, int]]:
-        d = apart(distance, pairs)
-        return [(a, p, n) for a, p, n in all_triplets(pairs) if d[a][p] < d[a][n] <= d[a][p] + margin]
-
-    return select
-
-
-REFERENCES: list[tuple[Miner, Reference]] = [
-    (EasyPositiveHardNegative(), ephn),
-    (HardNegative(), hard_negative),
-    (SemiHard(), semi_hard_of(0.2, ChordSquared())),
-    (SemiHard(margin=0.5, distance=Cosine()), semi_hard_of(0.5, Cosine())),
-]
-
-
+@references
 @pytest.mark.parametrize("case", cases())
-@pytest.mark.parametrize(("miner", "reference"), REFERENCES, ids=named)
 def test_miners_are_those_of_loops(miner: Miner, reference: Reference, case: str) -> None:
     pairs = cases()[case]
     assert sorted(listed(miner.select(pairs))) == sorted(reference(pairs))
@@ -77,41 +45,121 @@ def test_every_miner_has_a_reference() -> None:
     assert {type(miner) for miner, _ in REFERENCES} == set(classes(Miner)), "a new miner needs a slow reference"
 
 
-@pytest.mark.parametrize("case", ["within", "across"])
-def test_ephn_agrees_with_pytorch_metric_learning_index_for_index(case: str) -> None:
-    z, y = unit(0, 40), labels(1, 40, 5)
+@references
+def test_duplicated_rows_are_mined_as_by_loops(miner: Miner, reference: Reference) -> None:
+    z, y = unit(0, 7).repeat(3, 1), labels(1, 7).repeat(3)
+    y[:3] = (y[:3] + 1) % 3  # some duplicates bear another label
+    pairs = label_pairs(z, y)
+    pairs = replace(pairs, sq_chord=pairs.sq_chord.where(pairs.sq_chord > 1e-9, 0))  # exact ties, not rounding's
+    expected = reference(pairs)
+    if isinstance(miner, SemiHard | MarginViolating):  # these take their own distances, where rounding parts the ties
+        chosen = listed(miner.select(pairs))
+        assert len(set(chosen)) == len(chosen) > 0
+        assert all(pairs.positive[a, p] and pairs.negative[a, n] for a, p, n in chosen)
+    else:
+        assert sorted(listed(miner.select(pairs))) == sorted(expected)
+
+
+@miners
+def test_an_empty_set_has_no_triplets(miner: Miner) -> None:
+    z, y = unit(0, 6), labels(1, 6)
+    for arguments in ((z[:0], y[:0]), (z, y, z[:0], y[:0]), (z[:0], y[:0], z, y)):
+        chosen = miner(*arguments)
+        assert len(chosen) == 0 and chosen.anchor.dtype == torch.int64
+
+
+BATCH_EASY_HARD = [
+    (EasyPositiveHardNegative(), "easy", "hard"),
+    (EasyPositiveSemiHardNegative(), "easy", "semihard"),
+    (HardPositiveHardNegative(), "hard", "hard"),
+    (EasyPositiveEasyNegative(), "easy", "easy"),
+]
+
+
+@pytest.mark.parametrize(("ours", "positive", "negative"), BATCH_EASY_HARD, ids=named)
+@sets
+def test_extremes_agree_with_pytorch_metric_learning_index_for_index(
+    ours: Miner, positive: str, negative: str, case: str
+) -> None:
+    z, y = unit(0, 60), labels(1, 60, 5)
     reference = () if case == "within" else (unit(2, 25), labels(3, 25, 5))
-    theirs = BatchEasyHardMiner(pos_strategy="easy", neg_strategy="hard", distance=CosineSimilarity())
-    anchor, positive, anchor_again, negative = theirs(z, y, *reference)
-    assert torch.equal(anchor, anchor_again)
-    ours = EasyPositiveHardNegative()(z, y, *reference)
-    assert torch.equal(ours.anchor, anchor)
-    assert torch.equal(ours.positive, positive)
-    assert torch.equal(ours.negative, negative)
-    assert len(ours) > 30
+    theirs = BatchEasyHardMiner(pos_strategy=positive, neg_strategy=negative, distance=CosineSimilarity())
+    a1, p, a2, n = theirs(z, y, *reference)
+    assert torch.equal(a1, a2)
+    chosen = ours(z, y, *reference)
+    assert torch.equal(chosen.anchor, a1)
+    assert torch.equal(chosen.positive, p)
+    assert torch.equal(chosen.negative, n)
+    assert len(chosen) > 50
+
+
+@pytest.mark.parametrize(("ours", "kind"), [(SemiHard(margin=0.3), "semihard"), (MarginViolating(margin=0.3), "all")])
+@sets
+def test_lists_agree_with_pytorch_metric_learning(ours: Miner, kind: str, case: str) -> None:
+    z, y = unit(0, 40), labels(1, 40, 4)
+    reference = () if case == "within" else (unit(2, 25), labels(3, 25, 4))
+    theirs = TripletMarginMiner(margin=0.3, type_of_triplets=kind, distance=LpDistance(p=2, power=2))
+    triplets = theirs(z, y, *reference)
+    expected = list(zip(*(part.tolist() for part in triplets), strict=True))
+    assert sorted(listed(ours(z, y, *reference))) == sorted(expected)
+    assert len(expected) > 100
+
+
+def test_a_negative_at_the_margin_violates_it_for_pytorch_metric_learning_but_not_for_us() -> None:
+    # where the hinge is exactly zero, so that the triplet has no gradient
+    z, y = torch.tensor([[1.0, 0], [1, 0], [0, 1]], dtype=torch.float64), torch.tensor([0, 0, 1])
+    theirs = TripletMarginMiner(margin=1.0, type_of_triplets="all", distance=CosineSimilarity())
+    assert len(theirs(z, y)[0]) == 2
+    assert len(MarginViolating(margin=1.0, distance=Cosine())(z, y)) == 0
+    assert len(SemiHard(margin=1.0, distance=Cosine())(z, y)) == 2  # FaceNet's range has its end in it
 
 
 def test_ties_go_to_the_first_index() -> None:
     z = torch.tensor([[1.0, 0], [0, 1], [0, 1], [0, -1], [0, -1]], dtype=torch.float64)
-    chosen = listed(EasyPositiveHardNegative()(z, torch.tensor([0, 0, 0, 1, 1])))
-    assert chosen[0] == (0, 1, 3)
+    y = torch.tensor([0, 0, 0, 1, 1])
+    for miner in (EasyPositiveHardNegative(), HardPositiveHardNegative(), EasyPositiveEasyNegative()):
+        assert listed(miner(z, y))[0] == (0, 1, 3)
 
 
 @pytest.mark.parametrize("elements", [1, 30, 10_000])
-def test_chunks_do_not_change_what_semi_hard_finds(elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = listed(SemiHard().select(cases()["within"]))
-    monkeypatch.setattr(semi_hard, "CHUNK_ELEMENTS", elements)
-    assert listed(SemiHard().select(cases()["within"])) == whole
+@miners
+def test_blocks_do_not_change_what_is_found(miner: Miner, elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = listed(miner.select(cases()["within"]))
+    for module in (extremes, listing, drawing):
+        monkeypatch.setattr(module, "BLOCK_ELEMENTS", elements)
+    assert listed(miner.select(cases()["within"])) == whole
     assert whole
 
 
-@pytest.mark.parametrize("miner", members(Miner), ids=named)
+@pytest.mark.parametrize("miner", [miner for miner, _, _ in BATCH_EASY_HARD], ids=named)
+def test_no_neighbor_is_wrong_near_collapse(miner: Miner) -> None:
+    z = (unit(5, 1, 32) + 1e-3 * unit(0, 256, 32)).float()
+    pairs = label_pairs(z, labels(1, 256, 8))
+    exact = (pairs.rows.z.double()[:, None] - pairs.columns.z.double()).square().sum(2)
+    right = listed(miner.select(replace(pairs, sq_chord=exact)))
+    raw = listed(miner.select(replace(pairs, sq_chord=2 - 2 * pairs.rows.z @ pairs.columns.z.T)))
+    assert listed(miner.select(pairs)) == right
+    assert len(set(right) - set(raw)) > 128  # without the mean most are wrong
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@miners
+def test_autocast_does_not_reach_mining(miner: Miner, dtype: torch.dtype) -> None:
+    z, y = unit(0, 1, 32) + 0.05 * unit(2, 40, 32), labels(1, 40)
+    plain = listed(miner(z.float(), y))
+    with torch.autocast("cpu", dtype=dtype):
+        assert listed(miner(z.float(), y)) == plain
+    assert plain
+
+
+@miners
 def test_mining_keeps_no_graph(miner: Miner) -> None:
     z = unit(0, 12).requires_grad_()
     chosen = miner.select(label_pairs(z, labels(1, 12)))
     assert chosen.anchor.dtype == torch.int64 and not chosen.anchor.requires_grad
 
 
-def test_a_margin_of_nothing_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"SemiHard.margin must be positive, but is 0"):
-        SemiHard(margin=0)
+@pytest.mark.parametrize("cls", [SemiHard, MarginViolating])
+def test_a_margin_of_nothing_is_refused(cls: type[SemiHard | MarginViolating]) -> None:
+    with pytest.raises(ConfigError, match=rf"{cls.__name__}.margin must be positive, but is 0"):
+        cls(margin=0)
