@@ -62,10 +62,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
         with ThreadPoolExecutor(options.workers) as pool:
             futures = {pool.submit(run, *one, options.threads): one for one in missing}
+            failed = []
             for done in as_completed(futures):
                 _, recipe, seed = futures[done]
-                results.setdefault(recipe, {})[str(seed)] = done.result()
+                try:
+                    results.setdefault(recipe, {})[str(seed)] = done.result()
+                except subprocess.CalledProcessError:  # it has told why itself; the others go on
+                    failed.append(f"{recipe} with seed {seed}")
                 write(options.results, results)
+        if failed:
+            print(f"Failed, and left out: {', '.join(sorted(failed))}.", file=sys.stderr)
+            return 1
     print(table(results))
     return 0
 

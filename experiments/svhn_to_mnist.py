@@ -53,7 +53,13 @@ MMD = Term(part=Mmd(), weight=5.0, schedule=SigmoidRamp())
 INFORMATION = Term(part=InformationMaximization())
 
 
-def adapted(name: str, terms: dict[str, Term], anchors: AnchorStrategy | None = None) -> Experiment:
+def adapted(
+    name: str,
+    terms: dict[str, Term],
+    anchors: AnchorStrategy | None = None,
+    *,
+    labelled_target: AllLabels | None = None,
+) -> Experiment:
     """A source phase, then an adaptation with the given terms beside the source cross-entropy. GPU size."""
     terms = {"classify": CLASSIFY, **terms}
     return Experiment(
@@ -62,6 +68,7 @@ def adapted(name: str, terms: dict[str, Term], anchors: AnchorStrategy | None = 
         model=Model(branches=Separate(source=Dtn(), target=Dtn())),
         terms=terms,
         anchors=anchors,
+        labelled_target=labelled_target,
         phases={
             "source": SourcePhase(terms=("classify",), steps=8000, source_batch=260, optimizer=Optimizer(lr=2e-3)),
             "adapt": AdaptationPhase(
@@ -136,8 +143,8 @@ def albumentations() -> Experiment:
 
 def target_supervised() -> Experiment:
     """Trained with all MNIST training labels as well: the upper bound, oracle by construction."""
-    experiment = adapted("target_supervised", {"classify_target": Term(part=ClassifyLabelledTarget())})
-    return replace(experiment, labelled_target=AllLabels())
+    supervised = {"classify_target": Term(part=ClassifyLabelledTarget())}
+    return adapted("target_supervised", supervised, labelled_target=AllLabels())
 
 
 def quick_source_only() -> Experiment:

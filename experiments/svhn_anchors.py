@@ -1,0 +1,293 @@
+"""Triplet loss on MNIST with SVHN anchors: three well-known examples as recipes, and whether their claims hold.
+
+The text that this follows trains with the labels of **both** data sets: a triplet is an SVHN image (anchor), an MNIST
+image of the same digit (positive) and an MNIST image of another digit (negative). So everything here is supervised, and
+*oracle* where the framework's own rule counts: MNIST's training labels are declared with `labelled_target`. The text's
+three examples are one shared grey encoder; two encoders, each with its own optimizer; and anchors that are nearest in
+pixel space. Beside them stand anchors that the embedding picks, and USPS as a source that is closer to MNIST.
+
+Questions: are most negatives easy? Does the loss saturate? How often is the pixel-nearest anchor the right digit? Do
+anchors from a closer data set serve better?
+Command: `python -m experiments.svhn_anchors` (8 recipes x 3 seeds, two runs at a time, about 15 minutes on two cores);
+one recipe alone: `domainmetric run experiments/svhn_anchors.py:two_encoders`.
+Finding: see the table in `experiments/results/svhn_anchors/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from domainmetric import (
+    AdaptationPhase,
+    AllLabels,
+    AnchorContext,
+    AnchorMatcher,
+    AnchorStrategy,
+    Augment,
+    Augmentation,
+    Chord,
+    Domain,
+    Evaluation,
+    Experiment,
+    HardNegative,
+    ImageSet,
+    MarginTriplet,
+    Matches,
+    Metric,
+    Miner,
+    Mnist,
+    Model,
+    Nearest,
+    Optimizer,
+    Oracle,
+    Pair,
+    PixelNearest,
+    Roles,
+    Separate,
+    Svhn,
+    Term,
+    Tied,
+    Usps,
+)
+from domainmetric.anchors.pixel import pixel_search
+from domainmetric.miners.random import RandomTriplets
+from domainmetric.runner import data_root
+from domainmetric.training.tracking import history
+from experiments.ladder import launch, read, spread, write
+
+RESULTS = Path(__file__).parent / "results" / "svhn_anchors"
+BY_DIGIT = Roles(anchor="source", positive="target", negative="target")
+"""Any source image of the right digit is an anchor, as in the text."""
+BY_MATCH = Roles(anchor="matched", positive="target", negative="target")
+"""The source image that was picked for a target image is the anchor of that digit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grey(Domain):
+    """Another domain's images with one channel."""
+
+    domain: Domain
+    """Whose images."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.domain.name}_grey"
+
+    @property
+    def channels(self) -> int:
+        return 1
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.domain.classes
+
+    def load(self, split: Any, *, root: Path, size: int) -> ImageSet:
+        images = self.domain.load(split, root=root, size=size)
+        parts = [part.float().mean(-1, keepdim=True).round().to(torch.uint8) for part in images.images.split(8192)]
+        return replace(images, images=torch.cat(parts))
+
+    def hashes(self, root: Path) -> dict[str, str]:
+        return self.domain.hashes(root)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrueLabels(AnchorStrategy):
+    """Anchors as another strategy picks them, though the digit is taken from the target's label: oracle."""
+
+    picks: AnchorStrategy = field(default_factory=PixelNearest)
+    """The strategy that picks the source image."""
+
+    @property
+    def needs_target_labels(self) -> bool:
+        return True
+
+    def build(self, context: AnchorContext) -> AnchorMatcher:
+        assert context.oracle_labels is not None
+        return _TrueLabels(self.picks.build(context), context.oracle_labels)
+
+
+class _TrueLabels(AnchorMatcher):
+    def __init__(self, picks: AnchorMatcher, labels: torch.Tensor) -> None:
+        super().__init__()
+        self.picks, self.labels = picks, labels
+        self.memory = picks.memory  # what the inner strategy keeps is what is to be saved
+
+    def refresh(self, source_bank: Any, target_bank: Any) -> None:
+        self.picks.refresh(source_bank, target_bank)
+
+    def forward(self, target_index: torch.Tensor, z_t: torch.Tensor, logits_t: torch.Tensor) -> Matches:
+        return replace(self.picks(target_index, z_t, logits_t), label=self.labels[target_index])
+
+
+def supervised(
+    name: str,
+    *,
+    source: Domain,
+    branches: Separate | Tied,
+    anchors: AnchorStrategy,
+    roles: Roles,
+    miner: Miner | None = None,
+) -> Experiment:
+    """Triplets alone, from random weights, with the labels of both domains."""
+    loss = MarginTriplet(margin=1.0, distance=Chord())
+    part = Metric(loss=loss, miner=miner or RandomTriplets(), roles=(roles,))
+    everything = ("source_branch", "target_branch", "head")
+    return Experiment(
+        name=name,
+        data=Pair(source=source, target=Mnist()),
+        model=Model(branches=branches),
+        anchors=anchors,
+        labelled_target=AllLabels(),
+        terms={"triplet": Term(part=part)},
+        phases={
+            "triplets": AdaptationPhase(
+                terms=("triplet",),
+                steps=400,
+                source_batch=100,
+                target_batch=128,
+                trains=everything,
+                calibration_steps=0,
+                optimizer=Optimizer(lr=2e-3),
+            )
+        },
+        augmentation=Augmentation(source=Augment(), target=Augment()),
+        evaluation=Evaluation(retrieval_queries=2000),
+    )
+
+
+COLD = Separate(start="cold")
+
+
+def shared_encoder() -> Experiment:
+    """The first example: one encoder of grey images for both domains. Random anchors of the right digit."""
+    grey = Grey(domain=Svhn())
+    return supervised("shared_encoder", source=grey, branches=Tied(), anchors=Oracle(), roles=BY_DIGIT)
+
+
+def two_encoders() -> Experiment:
+    """The second: an encoder for each domain. AdamW keeps its state by parameter, so that one optimizer is two."""
+    return supervised("two_encoders", source=Svhn(), branches=COLD, anchors=Oracle(), roles=BY_DIGIT)
+
+
+def two_encoders_hard() -> Experiment:
+    """The second with each anchor's hardest negative in place of a random one: what the text does not do."""
+    miner = HardNegative()
+    name = "two_encoders_hard"
+    return supervised(name, source=Svhn(), branches=COLD, anchors=Oracle(), roles=BY_DIGIT, miner=miner)
+
+
+def pixel_anchors() -> Experiment:
+    """The third: the anchor is the SVHN image nearest in pixels, whatever digit it shows."""
+    anchors = TrueLabels(picks=PixelNearest())
+    return supervised("pixel_anchors", source=Svhn(), branches=COLD, anchors=anchors, roles=BY_MATCH)
+
+
+def semantic_anchors() -> Experiment:
+    """The anchor is the SVHN image that the embedding picks."""
+    anchors = TrueLabels(picks=Nearest())
+    return supervised("semantic_anchors", source=Svhn(), branches=COLD, anchors=anchors, roles=BY_MATCH)
+
+
+def usps_shared_encoder() -> Experiment:
+    """`shared_encoder` with USPS anchors."""
+    return supervised("usps_shared_encoder", source=Usps(), branches=Tied(), anchors=Oracle(), roles=BY_DIGIT)
+
+
+def usps_two_encoders() -> Experiment:
+    """`two_encoders` with USPS anchors."""
+    return supervised("usps_two_encoders", source=Usps(), branches=COLD, anchors=Oracle(), roles=BY_DIGIT)
+
+
+def usps_pixel_anchors() -> Experiment:
+    """`pixel_anchors` with USPS anchors."""
+    anchors = TrueLabels(picks=PixelNearest())
+    return supervised("usps_pixel_anchors", source=Usps(), branches=COLD, anchors=anchors, roles=BY_MATCH)
+
+
+RECIPES: tuple[Callable[[], Experiment], ...] = (
+    shared_encoder,
+    two_encoders,
+    two_encoders_hard,
+    pixel_anchors,
+    semantic_anchors,
+    usps_shared_encoder,
+    usps_two_encoders,
+    usps_pixel_anchors,
+)
+
+
+def pixel_precision_oracle(source: Domain, root: Path, num: int = 5000) -> float:
+    """Share of MNIST training images whose pixel-nearest source image shows the same digit."""
+    target, gallery = (domain.load("train", root=root, size=32) for domain in (Mnist(), source))
+    assert target.labels is not None and gallery.labels is not None
+    _, index = pixel_search(target.images[:num], gallery.images, num=1)
+    return float((gallery.labels[index[:, 0]] == target.labels[:num]).float().mean())
+
+
+def one(recipe: str, seed: int) -> dict[str, Any]:
+    """A run's report, with how its triplets went: mean over the first and over the last tenth of the steps."""
+    folder = launch(Path(__file__).name, recipe, seed, 1)
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    curves = history(folder)
+    for name in ("triplets/easy", "triplets/semi_hard", "triplets/hard", "triplets/active_share", "loss/triplet"):
+        values = curves[name][1]
+        tenth = max(1, len(values) // 10)
+        report[name] = [sum(values[:tenth]) / tenth, sum(values[-tenth:]) / tenth]
+    return report
+
+
+def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """Markdown: retrieval across and within, and triplets at the end of training."""
+    head = ("recipe", "P@1 MNIST -> source, %", "MAP@R, %", "k-NN accuracy, %", "easy at the end, %", "hinge active, %")
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for recipe in RECIPES:
+        reports = list(results.get(recipe.__name__, {}).values())
+        if not reports:
+            lines.append(f"| `{recipe.__name__}` | not run |" + " |" * (len(head) - 2))
+            continue
+        across = [report["retrieval"]["target_to_source"] for report in reports]
+        columns = (
+            [x["precision_at_1"] for x in across],
+            [x["map_at_r"] for x in across],
+            [report["target_knn_accuracy"] for report in reports],
+            [report["triplets/easy"][1] for report in reports],
+            [report["triplets/active_share"][1] for report in reports],
+        )
+        cells = [f"`{recipe.__name__}`", *(spread([100 * value for value in column]) for column in columns)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is missing, and print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[21, 22, 23])
+    parser.add_argument("--workers", type=int, default=2, help="runs at a time")
+    options = parser.parse_args(arguments)
+    results = read(RESULTS / "results.json")
+    jobs = [(r.__name__, s) for r in RECIPES for s in options.seeds if str(s) not in results.get(r.__name__, {})]
+    with ThreadPoolExecutor(options.workers) as pool:
+        for (recipe, seed), report in zip(jobs, pool.map(lambda job: one(*job), jobs), strict=True):
+            results.setdefault(recipe, {})[str(seed)] = report
+            write(RESULTS / "results.json", results)
+    root = data_root(two_encoders())
+    right = {domain.name: pixel_precision_oracle(domain, root) for domain in (Svhn(), Usps())}
+    words = ", ".join(f"{name} {value:.1%}" for name, value in right.items())
+    text = f"{table(results)}\n\nPixel-nearest anchor shows the right digit (5,000 MNIST images): {words}\n"
+    (RESULTS / "table.md").write_text(text)
+    (RESULTS / "pixel_precision_oracle.json").write_text(json.dumps(right, indent=1) + "\n")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""Every recipe of `experiments/` can be built: what an experiment refuses, it refuses here and not after an hour."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from domainmetric.recipes import load_file, recipes
+from domainmetric.serialize import to_json
+
+FILES = sorted((Path(__file__).parents[2] / "experiments").glob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_recipes_are_experiments_that_explain_themselves(file: Path) -> None:
+    for name, recipe in recipes(load_file(file)).items():
+        experiment = recipe()
+        assert recipe.__doc__, f"{name} has no docstring"
+        assert json.dumps(to_json(experiment))
+
+
+def test_the_ladder_names_recipes_that_exist() -> None:
+    from experiments.ladder import RUNGS
+
+    for file, names in RUNGS.items():
+        assert set(names) <= set(recipes(load_file(FILES[0].parent / file)))
