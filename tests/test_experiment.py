@@ -12,8 +12,11 @@ import pytest
 from domainmetric.anchors.nearest import Nearest
 from domainmetric.anchors.oracle import Oracle
 from domainmetric.data.augment import Augment
+from domainmetric.data.draws import EpochGroups, Groups, MatchedBalanced
 from domainmetric.data.pair import Pair
+from domainmetric.data.pipelines import DigitViews
 from domainmetric.data.sklearn_digits import SklearnDigits
+from domainmetric.data.view_bank import AlbumentationsViews
 from domainmetric.errors import ConfigError
 from domainmetric.experiment import (
     AdaptationPhase,
@@ -26,7 +29,8 @@ from domainmetric.experiment import (
     Runtime,
     SourcePhase,
 )
-from domainmetric.terms import ClassifyLabelledTarget, Term
+from domainmetric.memory import Memory
+from domainmetric.terms import ClassifyLabelledTarget, Metric, Term
 from tests import tiny
 
 
@@ -37,6 +41,11 @@ def full(**changes: Any) -> Experiment:
 def phases(**changes: Any) -> dict[str, Any]:
     made = dict(full().phases)
     return {name: replace(phase, **changes.get(name, {})) for name, phase in made.items()}
+
+
+def drawn_by_match(experiment: Experiment) -> Experiment:
+    adapt = replace(experiment.phases["adapt"], target_sampling=MatchedBalanced())
+    return replace(experiment, phases={**experiment.phases, "adapt": adapt})
 
 
 REFUSED: dict[str, Callable[[], Any]] = {
@@ -75,6 +84,28 @@ REFUSED: dict[str, Callable[[], Any]] = {
     ),
     "labelled_target.batch must be a multiple of the 4 classes, but is 2. Use 4.": lambda: full(
         anchors=Oracle(), labelled_target=AllLabels(batch=2)
+    ),
+    "Phase 'adapt': source_batch must hold n >= 2 images of each of c = 3 classes (Groups.num_classes), but is 32. "
+    "Use 33 (n = 11).": lambda: full(phases=phases(adapt={"sampling": Groups(num_classes=3)})),
+    "Phase 'adapt': source_batch must hold n >= 2 images of each of c = 4 classes (EpochGroups.num_classes), but is 4. "
+    "Use 8 (n = 2).": lambda: full(phases=phases(adapt={"sampling": EpochGroups(num_classes=4), "source_batch": 4})),
+    "Groups.num_classes is 8, but there are 4 classes. Use 2 to 4.": lambda: full(
+        phases=phases(source={"sampling": Groups()})
+    ),
+    "Groups.num_classes must be at least 2, or no image has a negative, but is 1.": lambda: Groups(num_classes=1),
+    "EpochGroups.num_classes must be at least 2, or no image has a negative, but is 0.": lambda: EpochGroups(
+        num_classes=0
+    ),
+    "Phase 'adapt' draws target batches by matched label, but the experiment has no anchors. Set anchors=Nearest().": (
+        lambda: drawn_by_match(tiny.experiment(Path("runs"), "mmd"))
+    ),
+    "Phase 'adapt' draws target batches by matched labels, which each bank refresh makes anew, but AlbumentationsViews "
+    "makes views ahead. Use Augment() for the target.": lambda: drawn_by_match(
+        full(augmentation=Augmentation(target=AlbumentationsViews(pipeline=DigitViews())))
+    ),
+    "The memory of the term 'triplet' is offered after 80 batches, but phase 'adapt' has 80 steps, so it would be "
+    "ignored. Shorten Memory.warmup.": lambda: full(
+        terms={**full().terms, "triplet": Term(part=Metric(memory=Memory(warmup=80)))}
     ),
     "The experiment has no term 'triplets'. Did you mean 'triplet'? "
     "Known: classify, dann, information, mmd, triplet.": lambda: full().without("triplets"),

@@ -10,6 +10,7 @@ import pytest
 from domainmetric.anchors.base import AnchorStrategy
 from domainmetric.anchors.nearest import Nearest
 from domainmetric.anchors.oracle import Oracle
+from domainmetric.data.draws import MatchedBalanced
 from domainmetric.errors import ConfigError
 from domainmetric.experiment import AllLabels, BestScore, Experiment
 from domainmetric.metrics.selection import InformationMaximization
@@ -25,7 +26,13 @@ def recipes(root: Path) -> dict[str, Experiment]:
         "source only": tiny.experiment(root),
         "alignment": tiny.experiment(root, "dann", "mmd", "information"),
         "full, best score": replace(tiny.full(root), selection=BestScore(score=InformationMaximization())),
+        "target batches by matched label": balanced_by_match(tiny.full(root)),
     }
+
+
+def balanced_by_match(experiment: Experiment) -> Experiment:
+    adapt = replace(experiment.phases["adapt"], target_sampling=MatchedBalanced())
+    return replace(experiment, phases={**experiment.phases, "adapt": adapt})
 
 
 def with_and_without_labels(experiment: Experiment) -> tuple[Path, Path]:
@@ -46,7 +53,7 @@ def assert_blind(experiment: Experiment) -> None:
     assert told(true) != told(noise), "the oracle curves must differ, or the noise did not arrive"
 
 
-@pytest.mark.parametrize("name", ["source only", "alignment", "full, best score"])
+@pytest.mark.parametrize("name", ["source only", "alignment", "full, best score", "target batches by matched label"])
 def test_target_labels_do_not_matter(name: str, tmp_path: Path) -> None:
     assert_blind(recipes(tmp_path)[name])
 
@@ -61,8 +68,10 @@ def oracle(root: Path) -> Experiment:
     return replace(blind, anchors=Oracle(), labelled_target=AllLabels(batch=32))
 
 
-def test_they_matter_to_the_oracle(tmp_path: Path) -> None:
-    true, noise = with_and_without_labels(oracle(tmp_path))
+@pytest.mark.parametrize("drawn", [False, True], ids=["shuffled", "target batches by matched label"])
+def test_they_matter_to_the_oracle(drawn: bool, tmp_path: Path) -> None:
+    experiment = oracle(tmp_path)
+    true, noise = with_and_without_labels(balanced_by_match(experiment) if drawn else experiment)
     assert not same(weights(true), weights(noise))
 
 
