@@ -147,8 +147,8 @@ def test_anchors_that_match_nothing_leave_batches_shuffled_and_say_so(tmp_path: 
     assert same(weights(one), weights(other))
     events = [record["text"] for record in read_log(other) if record.get("name") == "no matches"]
     assert events == [
-        f"At step {step} of the phase the anchors match none of 200 target images, so target batches are shuffled until "
-        "the next bank refresh."
+        f"At step {step} of the phase the anchors match none of 200 target images, so target batches are shuffled "
+        "until the next bank refresh."
         for step in (0, 10)
     ]
     name = "target_sampling/coverage"
