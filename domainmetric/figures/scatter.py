@@ -109,10 +109,10 @@ def _squares(rows: Mapping[str, Mapping[str, Any]], title: str) -> tuple[Figure,
     figure = new_figure(0.7 + 2.35 * num_columns, 0.9 + 2.5 * max(1, len(rows)), title=title)
     table = figure.subplots(max(1, len(rows)), num_columns, squeeze=False)
     found: list[Axes] = []
-    for line, (name, row) in zip(table, rows.items(), strict=False):
-        for index, axes in enumerate(line):
+    for number, (name, row) in enumerate(rows.items()):
+        for index, axes in enumerate(table[number]):
             if index < len(row):
-                tidy(axes, x=X, y=f"{name}\n\n{Y}" if index == 0 else "")
+                tidy(axes, x=X if number == len(rows) - 1 else "", y=f"{name}\n\n{Y}" if index == 0 else "")
                 axes.xaxis.label.set_size(SMALL_SIZE)
                 axes.yaxis.label.set_size(SMALL_SIZE)
                 found.append(axes)
@@ -127,6 +127,7 @@ def _square(axes: Axes, low: float) -> None:
     """The same limits both ways, and the diagonal between correct and hard."""
     margin = 0.02 * (1 - low)
     axes.set(xlim=(low - margin, 1 + margin), ylim=(low - margin, 1 + margin), aspect="equal")
+    axes.locator_params(nbins=5)
     axes.plot([low, 1], [low, 1], color=QUIET, linewidth=0.8, linestyle=":")
 
 
