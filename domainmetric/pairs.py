@@ -1,21 +1,22 @@
-"""How `Pairs` are made: from plain embeddings and labels, or from the row groups of a training step."""
+"""How `Pairs` are made: from embeddings and labels, from groups of vectors as they are, or from those of a step."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from domainmetric.errors import ConfigError
+from domainmetric.errors import ConfigError, DataError
 from domainmetric.geometry import normalize, squared_chord
 from domainmetric.types import Group, Pairs
 
-Role = Literal["source", "matched", "target"]
-"""Row groups of a step: random source items, the source items matched to the targets, the target items."""
+Role = Literal["source", "matched", "target", "both"]
+"""Row groups of a step: random source items, the source items matched to the targets, the target items, and the random
+source items together with the target items."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +29,21 @@ class Roles:
     """Group of the positives."""
     negative: Role = "target"
     """Group of the negatives."""
+    weight: float = 1.0
+    """How much this direction counts beside the others of the same term, whose mean is weighted by it."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < float("inf"):
+            raise ConfigError(
+                f"Roles.weight must be positive, but is {self.weight}. To switch a direction off, leave it out."
+            )
 
 
 class StepPairs:
     """All pairs among the groups of one step: one Gram matrix, cut to the roles that a loss asks for.
 
-    The items of the step are numbered from 0; `num_items` is the first number that is free for others.
+    Groups may come in any order; `both` is made of two of them. The items of the step are numbered from 0; `num_items`
+    is the first number that is free for others.
     """
 
     def __init__(self, groups: Mapping[Role, Group]) -> None:
@@ -42,70 +52,142 @@ class StepPairs:
         for role, group in groups.items():
             self._spans[role] = slice(start, start + len(group))
             start += len(group)
-        whole = Group(
-            z=torch.cat([group.z for group in groups.values()]),
-            labels=torch.cat([group.labels for group in groups.values()]),
-            keep=torch.cat([group.kept() for group in groups.values()]),
-        )
-        self.num_items = len(whole)
-        items = torch.arange(len(whole), device=whole.z.device)
-        self._all = pair(whole, whole, items, items)
+        self.num_items = start
+        self._all = pair(joined(list(groups.values())))
 
     def group(self, role: Role) -> Group:
         """The rows of one role."""
-        return cut_group(self._all.rows, self._spans[role])
+        return joined([cut_group(self._all.rows, span) for span in self._merged(self._parts(role))])
 
     def of(self, roles: Roles) -> Pairs:
-        """Anchor rows against the columns of the positive and the negative group."""
-        for role in {roles.anchor, roles.positive, roles.negative} - self._spans.keys():
-            raise ConfigError(f"Role '{role}' has no rows in this phase; there are: {', '.join(self._spans)}.")
-        anchor, positive, negative = (self._spans[r] for r in (roles.anchor, roles.positive, roles.negative))
+        """Anchor rows against the columns of the positive and then those of the negative group, each column once."""
+        anchor, positive, negative = (self._parts(role) for role in (roles.anchor, roles.positive, roles.negative))
+        columns = [*positive, *(part for part in negative if part not in positive)]
+        pairs = cut(self._all, self._merged(anchor), self._merged(columns))
         if positive == negative:
-            return cut(self._all, anchor, positive)
-        one, two = cut(self._all, anchor, positive), cut(self._all, anchor, negative)
-        return beside(
-            replace(one, negative=torch.zeros_like(one.negative)), replace(two, positive=torch.zeros_like(two.positive))
+            return pairs
+        may_be_positive, may_be_negative = self._where(columns, positive), self._where(columns, negative)
+        return replace(pairs, positive=pairs.positive & may_be_positive, negative=pairs.negative & may_be_negative)
+
+    def _parts(self, role: Role) -> list[Role]:
+        """The groups that make up a role, in the order in which they stand."""
+        parts: tuple[Role, ...] = ("source", "target") if role == "both" else (role,)
+        for part in parts:
+            if part not in self._spans:
+                raise ConfigError(f"Role '{part}' has no rows in this phase; there are: {', '.join(self._spans)}.")
+        return [part for part in self._spans if part in parts]
+
+    def _merged(self, parts: Sequence[Role]) -> list[slice]:
+        """The rows of some groups; neighbors as one block, which is a view."""
+        spans: list[slice] = []
+        for span in (self._spans[part] for part in parts):
+            if spans and spans[-1].stop == span.start:
+                spans[-1] = slice(spans[-1].start, span.stop)
+            else:
+                spans.append(span)
+        return spans
+
+    def _where(self, columns: Sequence[Role], parts: Sequence[Role]) -> Bool[Tensor, " b"]:
+        """Which of the columns, made of some groups, belong to `parts`."""
+        items = self._all.row_items
+        return torch.cat([torch.full_like(items[self._spans[c]], c in parts, dtype=torch.bool) for c in columns])
+
+
+def pair(
+    rows: Group,
+    columns: Group | None = None,
+    row_items: Int64[Tensor, " a"] | None = None,
+    column_items: Int64[Tensor, " b"] | None = None,
+) -> Pairs:
+    """All rows against all columns, with their vectors as they are: equal labels are positives, unequal ones negatives.
+
+    `pair(Group(z=vectors, labels=labels))` compares a set with itself, where no item is its own positive. `columns` are
+    another set, even if the tensors are equal; where it shares items with the rows, give the items of both, and no item
+    is its own positive. Vectors are not normalized, so that embeddings can be compared whose length is not 1: `Lp`,
+    `ChordSquared`, `Chord` and distances of one's own take them as they are, `Cosine` and `Geodesic` ask for length 1.
+
+    Raises DataError where shapes do not fit, and ConfigError where the items of one side alone are given.
+    """
+    for group in (rows, *([] if columns is None else [columns])):
+        check_group(group, rows.z.shape[-1])
+    if (row_items is None) != (column_items is None) or (columns is None and row_items is not None):
+        raise ConfigError("Pass row_items and column_items together, and with columns; or neither of them.")
+    others = rows if columns is None else columns
+    positive, negative = label_masks(rows, others)
+    if columns is None:
+        positive.fill_diagonal_(False)
+    if row_items is None or column_items is None:
+        row_items = torch.arange(len(rows), device=rows.z.device)
+        column_items = row_items if columns is None else torch.arange(len(others), device=rows.z.device) + len(rows)
+    else:
+        positive &= row_items[:, None] != column_items
+    return Pairs(
+        rows=rows,
+        columns=others,
+        row_items=row_items,
+        column_items=column_items,
+        sq_chord=squared_chord(rows.z, others.z),
+        positive=positive,
+        negative=negative,
+    )
+
+
+def label_masks(rows: Group, columns: Group) -> tuple[Bool[Tensor, "a b"], Bool[Tensor, "a b"]]:
+    """Whose labels are equal and whose are not, among those that are kept. No more passes than needed."""
+    equal = rows.labels[:, None] == columns.labels
+    unequal = ~equal
+    for keep in (None if rows.keep is None else rows.keep[:, None], columns.keep):
+        if keep is not None:
+            equal &= keep
+            unequal &= keep
+    return equal, unequal
+
+
+def check_group(group: Group, dim: int) -> None:
+    """Raise DataError unless a group has `dim` numbers, a whole-number label and at most one `keep` for each row."""
+    if group.z.ndim != 2 or group.z.shape[1] != dim:
+        raise DataError(f"Expected vectors of the shape (n, {dim}), but they came as {tuple(group.z.shape)}.")
+    if group.labels.shape != group.z.shape[:1] or group.labels.is_floating_point():
+        raise DataError(
+            f"Expected {len(group.z)} whole-number labels, one for each vector, but they came as "
+            f"{str(group.labels.dtype).removeprefix('torch.')} of the shape {tuple(group.labels.shape)}."
+        )
+    if group.keep is not None and (group.keep.shape != group.labels.shape or group.keep.dtype != torch.bool):
+        raise DataError(
+            f"Expected a mask of {len(group.z)} booleans in Group.keep, but it came as "
+            f"{str(group.keep.dtype).removeprefix('torch.')} of the shape {tuple(group.keep.shape)}."
         )
 
 
-def pair(rows: Group, columns: Group, row_items: Int64[Tensor, " a"], column_items: Int64[Tensor, " b"]) -> Pairs:
-    """All rows against all columns: equal labels are positives, but no item is its own; unequal ones negatives."""
-    same = rows.labels[:, None] == columns.labels
-    both = rows.kept()[:, None] & columns.kept()
+def cut(pairs: Pairs, rows: Sequence[slice], columns: Sequence[slice]) -> Pairs:
+    """Some blocks of rows against some blocks of columns; one block of each is a view."""
+
+    def block(matrix: Tensor) -> Tensor:
+        return glued([glued([matrix[r, c] for c in columns], 1) for r in rows], 0)
+
+    anchors = joined([cut_group(pairs.rows, r) for r in rows])
+    same = pairs.rows is pairs.columns and rows == columns
     return Pairs(
-        rows=rows,
-        columns=columns,
-        row_items=row_items,
-        column_items=column_items,
-        sq_chord=squared_chord(rows.z, columns.z),
-        positive=same & both & (row_items[:, None] != column_items),
-        negative=~same & both,
+        rows=anchors,
+        columns=anchors if same else joined([cut_group(pairs.columns, c) for c in columns]),
+        row_items=glued([pairs.row_items[r] for r in rows], 0),
+        column_items=glued([pairs.column_items[c] for c in columns], 0),
+        sq_chord=block(pairs.sq_chord),
+        positive=block(pairs.positive),
+        negative=block(pairs.negative),
     )
 
 
-def cut(pairs: Pairs, rows: slice, columns: slice) -> Pairs:
-    """A block of rows and columns."""
-    return Pairs(
-        rows=cut_group(pairs.rows, rows),
-        columns=cut_group(pairs.columns, columns),
-        row_items=pairs.row_items[rows],
-        column_items=pairs.column_items[columns],
-        sq_chord=pairs.sq_chord[rows, columns],
-        positive=pairs.positive[rows, columns],
-        negative=pairs.negative[rows, columns],
-    )
+def glued(parts: Sequence[Tensor], dim: int) -> Tensor:
+    """Tensors one after the other; a single one is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
 
 
 def beside(one: Pairs, two: Pairs) -> Pairs:
     """The same rows against the columns of both."""
-    columns = (one.columns, two.columns)
     return Pairs(
         rows=one.rows,
-        columns=Group(
-            z=torch.cat([group.z for group in columns]),
-            labels=torch.cat([group.labels for group in columns]),
-            keep=torch.cat([group.kept() for group in columns]),
-        ),
+        columns=joined([one.columns, two.columns]),
         row_items=one.row_items,
         column_items=torch.cat([one.column_items, two.column_items]),
         sq_chord=torch.cat([one.sq_chord, two.sq_chord], 1),
@@ -129,6 +211,17 @@ def cut_group(group: Group, rows: slice) -> Group:
     return Group(z=group.z[rows], labels=group.labels[rows], keep=None if group.keep is None else group.keep[rows])
 
 
+def joined(groups: Sequence[Group]) -> Group:
+    """Groups one after the other."""
+    if len(groups) == 1:
+        return groups[0]
+    return Group(
+        z=torch.cat([group.z for group in groups]),
+        labels=torch.cat([group.labels for group in groups]),
+        keep=None if all(group.keep is None for group in groups) else torch.cat([group.kept() for group in groups]),
+    )
+
+
 def label_pairs(
     embeddings: Float[Tensor, "a d"],
     labels: Int64[Tensor, " a"],
@@ -137,13 +230,12 @@ def label_pairs(
 ) -> Pairs:
     """Pairs of a set with itself (no item is its own positive), or with another set `ref_emb`.
 
-    Embeddings are normalized first. Passing `ref_emb` always means another set, even if the tensors are equal.
+    Embeddings are normalized first; `pair` takes them as they are. Passing `ref_emb` always means another set, even if
+    the tensors are equal.
     """
     if (ref_emb is None) != (ref_labels is None):
         raise ConfigError("Pass both ref_emb and ref_labels, or neither.")
     rows = Group(z=normalize(embeddings), labels=labels)
-    items = torch.arange(len(rows), device=rows.z.device)
     if ref_emb is None or ref_labels is None:
-        return pair(rows, rows, items, items)
-    columns = Group(z=normalize(ref_emb), labels=ref_labels)
-    return pair(rows, columns, items, torch.arange(len(columns), device=rows.z.device) + len(rows))
+        return pair(rows)
+    return pair(rows, Group(z=normalize(ref_emb), labels=ref_labels))

@@ -104,7 +104,7 @@ class Metric(Part):
     miner: Miner | None = field(default_factory=HardNegative)
     """Which triplets; None gives the loss all pairs that the roles allow."""
     roles: tuple[Roles, ...] = BOTH_DIRECTIONS
-    """Where anchors, positives and negatives come from; several entries are averaged."""
+    """Where anchors, positives and negatives come from; several entries are averaged by their weights."""
     memory: Memory | None = None
     """Embeddings of earlier batches of a domain, as further positives and negatives where the roles take them from it
     (XBM; Wang et al. 2020): source items with their labels, target items with the labels they were matched to. None
@@ -113,6 +113,12 @@ class Metric(Part):
     def __post_init__(self) -> None:
         if not self.roles:
             raise ConfigError("Metric.roles must name at least one (anchor, positive, negative) combination.")
+        weights = {roles.weight for roles in self.roles}
+        if len(weights) == 1 and weights != {1}:
+            raise ConfigError(
+                f"Roles.weight compares the entries of Metric.roles, and here all weigh {weights.pop()}, so it would "
+                "be ignored. Set weight=1, or scale the whole term by Term.weight."
+            )
         if self.memory is not None and not remembered(self.roles):
             raise ConfigError(
                 "Metric.memory remembers source and target items, but `roles` take no positives or negatives from "
@@ -134,7 +140,7 @@ class Metric(Part):
         return _Metric(self, memories)
 
 
-REMEMBERED: dict[str, tuple[Role, ...]] = {"source": ("source",), "target": ("target",)}
+REMEMBERED: dict[str, tuple[Role, ...]] = {"source": ("source",), "target": ("target",), "both": ("source", "target")}
 """Domains whose memory adds to the rows of a role."""
 
 
@@ -189,7 +195,9 @@ class _Metric(PartModule):
         if self.memories is not None:
             self.memories.take_in(step.pairs)
         self._note(step, results, counts)
-        return sum((r.value for r in results), results[0].value * 0) / len(results)
+        weights = [roles.weight for roles in self.spec.roles]
+        weighted = (weight * r.value for weight, r in zip(weights, results, strict=True))
+        return sum(weighted, results[0].value * 0) / sum(weights)
 
     def _note(self, step: Step, results: list[LossValue], counts: list[Float[Tensor, " 3"]]) -> None:
         """How much of the batch was used, and how hard it was; over all roles, and left on the device."""

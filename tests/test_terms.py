@@ -81,6 +81,17 @@ def test_without_a_triplet_the_shares_are_zero() -> None:
     assert all(float(value) == 0 for value in step.notes.values())
 
 
+def test_directions_count_by_their_weights() -> None:
+    step, miner, loss = aligned_step(), HardNegative(), MarginTriplet(margin=0.3)
+    assert step.pairs is not None
+    one = Roles(anchor="both", positive="both", negative="both", weight=3)
+    two = Roles(anchor="target", positive="source", negative="source", weight=0.5)
+    values = [loss.of(pairs, miner.select(pairs)).value for pairs in (step.pairs.of(one), step.pairs.of(two))]
+    value = Metric(miner=miner, loss=loss, roles=(one, two)).build(CONTEXT)(step)
+    torch.testing.assert_close(value, (3 * values[0] + 0.5 * values[1]) / 3.5)
+    assert not torch.isclose(*values)
+
+
 def test_cross_domain_and_source_triplets_are_counted_apart() -> None:
     step = aligned_step()
     Metric(roles=(SOURCE_ONLY,), miner=EasyPositiveHardNegative()).build(CONTEXT)(step)
@@ -97,6 +108,7 @@ def test_cross_domain_and_source_triplets_are_counted_apart() -> None:
         (Metric(), {"pairs", "target", "matches", "matched"}),
         (Metric(roles=(SOURCE_ONLY,)), {"pairs"}),
         (Metric(roles=(Roles(anchor="target", positive="source", negative="source"),)), {"pairs", "target", "matches"}),
+        (Metric(roles=(Roles(anchor="both", positive="both", negative="both"),)), {"pairs", "target", "matches"}),
     ],
 )
 def test_parts_ask_for_what_they_look_at(part: Metric, needs: set[str]) -> None:
@@ -109,6 +121,21 @@ def test_parts_ask_for_what_they_look_at(part: Metric, needs: set[str]) -> None:
         (lambda: Classify(label_smoothing=1.0), "label_smoothing must lie in [0, 1), but is 1.0."),
         (lambda: ClassifyLabelledTarget(label_smoothing=-0.1), "label_smoothing must lie in [0, 1), but is -0.1."),
         (lambda: Metric(roles=()), "Metric.roles must name at least one (anchor, positive, negative) combination."),
+        (
+            lambda: Metric(roles=(Roles(weight=2.0),)),
+            (
+                "Roles.weight compares the entries of Metric.roles, and here all weigh 2.0, so it would be ignored. "
+                "Set weight=1, or scale the whole term by Term.weight."
+            ),
+        ),
+        (
+            lambda: Roles(weight=0),
+            "Roles.weight must be positive, but is 0. To switch a direction off, leave it out.",
+        ),
+        (
+            lambda: Roles(weight=float("nan")),
+            "Roles.weight must be positive, but is nan. To switch a direction off, leave it out.",
+        ),
         (
             lambda: Term(part=Classify(), weight=0),
             "Term.weight must be positive, but is 0. To switch a term off, leave it out.",
