@@ -79,6 +79,16 @@ def test_nothing_is_offered_before_the_warm_up() -> None:
         memory.enqueue(*batch(index))
 
 
+def test_what_a_step_does_never_waits_for_the_device() -> None:
+    with torch.device("meta"):  # where tensors have no values, so that asking for one fails
+        memory, z, y = CrossBatchMemory(16, 6, warmup=2), torch.empty(5, 6), torch.empty(5, dtype=torch.int64)
+        for _ in range(3):
+            assert len(memory.group()) == len(memory.group().kept()) == 16
+            memory.enqueue(z, y, torch.empty(5, dtype=torch.bool))
+        with pytest.raises(RuntimeError):
+            bool(memory.fill > 0)
+
+
 def test_a_batch_of_another_shape_is_refused(unchecked_shapes: None) -> None:
     with pytest.raises(DataError, match=r"shape \(n, 6\) and n labels, but they came as \(3, 5\) and \(3,\)"):
         CrossBatchMemory(16, 6).enqueue(unit(0, 3, d=5), labels(0, 3))

@@ -13,6 +13,7 @@ import pytest
 
 from domainmetric.anchors.base import AnchorStrategy
 from domainmetric.data.domain import Domain
+from domainmetric.data.draws import Sampling, TargetSampling
 from domainmetric.data.framing import CenterCrop, Framing
 from domainmetric.experiment import AdaptationPhase, BestScore, Phase, Selection, SourcePhase
 from domainmetric.geometry import Distance
@@ -29,7 +30,7 @@ from tests.contracts.family import members, modules, named
 
 FAMILIES: tuple[type, ...] = (
     AnchorStrategy, Backbone, Branches, Distance, Domain, Framing, MetricLoss, Miner, Part, Phase, Schedule, Selection,
-    SelectionScore,
+    Sampling, SelectionScore, TargetSampling,
 )  # fmt: skip
 FACTORIES: dict[type, dict[str, Callable[[], Any]]] = {
     Distance: {**reference.DISTANCE_FACTORIES},
