@@ -145,6 +145,8 @@ def by_loops(step: Step, before: list[Step], roles: Roles, size: int) -> list[fl
     def remembered(role: Role) -> list[tuple[Tensor, int]]:
         if role == "matched":
             return []
+        if role == "both":
+            return remembered("source") + remembered("target")
         queue = deque[tuple[Tensor, int, bool]](maxlen=size)
         for earlier in before:
             assert earlier.pairs is not None
@@ -153,11 +155,8 @@ def by_loops(step: Step, before: list[Step], roles: Roles, size: int) -> list[fl
         return [(z, y) for z, y, k in queue if k]
 
     found = []
-    for a, (z, y) in enumerate(rows(step, roles.anchor)):
-        own = rows(step, roles.positive)
-        positives = [
-            p for i, (p, label) in enumerate(own) if label == y and not (roles.anchor == roles.positive and i == a)
-        ]
+    for z, y in rows(step, roles.anchor):
+        positives = [p for p, label in rows(step, roles.positive) if label == y and not torch.equal(p, z)]
         positives += [p for p, label in remembered(roles.positive) if label == y]
         negatives = [n for n, label in rows(step, roles.negative) + remembered(roles.negative) if label != y]
         found += [max(0.0, square(z, p) - square(z, n) + 0.3) for p in positives for n in negatives]
@@ -172,6 +171,8 @@ def by_loops(step: Step, before: list[Step], roles: Roles, size: int) -> list[fl
         SOURCE_DIRECTIONS[0],
         Roles(anchor="target", positive="source", negative="target"),
         Roles(anchor="source", positive="matched", negative="target"),
+        Roles(anchor="both", positive="both", negative="both"),
+        Roles(anchor="target", positive="both", negative="source"),
     ],
     ids=lambda r: f"{r.anchor}-{r.positive}-{r.negative}",
 )
