@@ -31,7 +31,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -48,6 +47,7 @@ from domainmetric.diagnostics.field import (
     small_step,
     square,
 )
+from domainmetric.errors import ConfigError
 from domainmetric.figures.field import Boundary, Field, field_grid, law_figure, share_bars
 from domainmetric.figures.style import save as save_figure
 
@@ -99,8 +99,15 @@ def measure(lr: float, cells: int) -> Iterator[Row]:
                         move = move_over(name, rule, gamma, p, rate, cells)
                         mean = float(move.ap.mean()) / (rate or 1), float(move.an.mean()) / (rate or 1)
                         label = LIMIT if rate is None else f"{rate:g}"
-                        given = {"square": name, "gamma": gamma, "entanglement": p, "lr": label, "loss": loss}
-                        yield Row(**given, shares=shares(move), mean=mean)
+                        yield Row(
+                            square=name,
+                            gamma=gamma,
+                            entanglement=p,
+                            lr=label,
+                            loss=loss,
+                            shares=shares(move),
+                            mean=mean,
+                        )
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
@@ -176,7 +183,7 @@ def draw_fields(rows: Sequence[Row], folder: Path, lr: float, cells: int) -> Ite
     for name, p in (*(("[0, 1]", p) for p in ENTANGLEMENTS), ("[-1, 1]", 0.0)):
         mine = [r for r in rows if r.square == name and r.entanglement == p and r.lr != LIMIT]
         parts = (f"{loss} {span([r for r in mine if r.loss == loss], up_right)}" for loss in RULES)
-        title = f"S in {name}, entanglement p = {p:g}, lr {lr:g}: up-right go\n{', '.join(parts)} of the square"
+        title = f"S in {name}, entanglement p = {p:g}, lr {lr:g};\nmoved up-right: {', '.join(parts)}"
         fields = [
             [field(f"$\\gamma$ = {g}", name, move_over(name, rule, g, p, lr, cells), cells) for g in GAMMAS]
             for rule in RULES.values()
@@ -191,8 +198,8 @@ def draw_corner(rows: Sequence[Row], folder: Path, lr: float, cells: int) -> Pat
     mine = [r for r in rows if r.square == name and r.gamma == gamma and r.lr != LIMIT]
     of_l1, of_l2 = ([r for r in mine if r.loss == loss] for loss in ("L1", "L2"))
     title = (
-        f"Hard corner, gamma {gamma}, lr {lr:g}: up-right go L1 {span(of_l1, up_right)}, L2 "
-        f"{span(of_l2, up_right)};\ndown-left go L1 {span(of_l1, down_left)}, L2 {span(of_l2, down_left)}"
+        f"Hard corner, gamma {gamma}, lr {lr:g}; moved up-right: L1 {span(of_l1, up_right)}, L2 "
+        f"{span(of_l2, up_right)};\nmoved down-left: L1 {span(of_l1, down_left)}, L2 {span(of_l2, down_left)}"
     )
     fields = [
         [field(f"p = {p:g}", name, move_over(name, rule, gamma, p, lr, cells), cells) for p in ENTANGLEMENTS]
@@ -210,7 +217,7 @@ def draw_shares(rows: Sequence[Row], folder: Path, lr: float) -> Path:
         values = np.array([part.down_right, part.up_right, part.down_left, part.up_left])
         bars[row.square][f"{row.loss}, p {row.entanglement:g}"] = values
     wanted = (f"{loss} {span([r for r in mine if r.loss == loss], down_right)}" for loss in RULES)
-    title = f"Moving down-right, as they should (gamma 0.5, lr {lr:g}): {', '.join(wanted)}"
+    title = f"gamma 0.5, lr {lr:g}; moved down-right, as they should: {', '.join(wanted)}"
     return save(share_bars(bars, title=title), folder / "shares.png")
 
 
@@ -263,17 +270,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cells", type=int, default=CELLS, help=f"cells of a square's side (default: {CELLS})")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for figures and tables")
     given = parser.parse_args(arguments)
-    given.out.mkdir(parents=True, exist_ok=True)
-    with torch.no_grad():
+    try:
         rows = list(measure(given.lr, given.cells))
-        write_csv(rows, given.out / "shares.csv")
-        write_markdown(rows, given.out / "shares.md", given.lr, given.cells)
-        figures = [
-            *draw_fields(rows, given.out, given.lr, given.cells),
-            draw_corner(rows, given.out, given.lr, given.cells),
-            draw_shares(rows, given.out, given.lr),
-            draw_law(given.out, given.cells),
-        ]
+    except ConfigError as error:
+        parser.error(str(error))
+    given.out.mkdir(parents=True, exist_ok=True)
+    write_csv(rows, given.out / "shares.csv")
+    write_markdown(rows, given.out / "shares.md", given.lr, given.cells)
+    figures = [
+        *draw_fields(rows, given.out, given.lr, given.cells),
+        draw_corner(rows, given.out, given.lr, given.cells),
+        draw_shares(rows, given.out, given.lr),
+        draw_law(given.out, given.cells),
+    ]
     print((given.out / "shares.md").read_text())
     print("\n".join(f"  {path}" for path in (given.out / "shares.csv", *figures)))
     return 0

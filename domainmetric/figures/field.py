@@ -217,23 +217,23 @@ def _any(shares: Mapping[str, Mapping[str, np.ndarray]], index: int) -> bool:
 
 def _patch(name: str, *, tint: float) -> Patch:
     label, ink = DIRECTIONS[name]
-    return Patch(facecolor=tuple(1 - tint * (1 - part) for part in to_rgb(ink)), label=label)
+    red, green, blue = (1 - tint * (1 - part) for part in to_rgb(ink))
+    return Patch(facecolor=(red, green, blue), label=label)
 
 
 def _direction_legend(figure: Figure, fields: Sequence[Field]) -> None:
     worst = any(bool(((f.d_ap < 0) & (f.d_an > 0)).any()) for f in fields)
     handles: list[Any] = [_patch(name, tint=TINT) for name in DIRECTIONS if name != "up_left" or worst]
     diagonal = Line2D([], [], color=QUIET, linewidth=0.8, dashes=(4, 3), label=f"{S_AP} = {S_AN}")
-    _legend(figure, [*handles, diagonal], "arrows: root of the move's length,\nscaled in each panel")
+    words = Line2D([], [], linestyle="none", label="arrows: root of the move's length, scaled in each panel")
+    _legend(figure, [*handles, diagonal, words], columns=2)
 
 
-def _legend(figure: Figure, handles: Sequence[Any], words: str = "") -> None:
-    if words:
-        handles = [*handles, Line2D([], [], linestyle="none", label=words)]
+def _legend(figure: Figure, handles: Sequence[Any], *, columns: int = 4) -> None:
     figure.legend(
         handles=list(handles),
         loc="outside lower center",
-        ncols=min(3, len(handles)),
+        ncols=columns,
         frameon=False,
         fontsize=SMALL_SIZE + 0.5,
         labelcolor=INK,
