@@ -123,7 +123,7 @@ def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for recipe in (recipe for recipes in RUNGS.values() for recipe in recipes):
-        reports = list(results.get(recipe, {}).values())
+        reports = [report for _, report in sorted(results.get(recipe, {}).items(), key=lambda one: int(one[0]))]
         if not reports:
             lines.append(f"| `{recipe}` | not run | | | | | | |")
             continue
