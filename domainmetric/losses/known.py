@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from domainmetric.errors import ConfigError
 from domainmetric.geometry import ChordSquared, Distance, SphereDistance
 from domainmetric.types import Pairs
 
@@ -55,9 +55,9 @@ class Known:
         return result
 
 
-def blocks(matrix: Tensor, elements: int = BLOCK_ELEMENTS) -> Iterator[slice]:
+def blocks(matrix: Tensor) -> Iterator[slice]:
     """Consecutive rows of a matrix, a few at a time."""
-    step = max(1, elements // max(1, matrix.shape[1]))
+    step = max(1, BLOCK_ELEMENTS // max(1, matrix.shape[1]))
     return (slice(start, start + step) for start in range(0, len(matrix), step))
 
 
@@ -76,7 +76,8 @@ def by_rows(
         at = distances[rows].clone().requires_grad_()
         with torch.enable_grad():
             of_rows = loss(at, pairs.positive[rows], pairs.negative[rows])
-        (gradient[rows],) = torch.autograd.grad(of_rows.sum(), at)
+            total = of_rows.sum()
+        (gradient[rows],) = torch.autograd.grad(total, at)
         values[rows] = of_rows.detach()
     return values, gradient
 
@@ -90,7 +91,11 @@ class _Linear(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        if torch.is_grad_enabled():  # the gradient is a constant here, so that its own would silently be wrong
+            raise ConfigError(
+                "This loss knows its first derivative only, but was asked for one that has a derivative itself "
+                "(create_graph=True). A triplet loss on the triplets that a miner lists has all of them."
+            )
         (gradient,) = ctx.saved_tensors
         return grad[0], grad[0] * gradient, None

@@ -138,7 +138,8 @@ def mean(known: Known, sums: Sums) -> LossValue:
 
 def among_columns(pairs: Pairs) -> Pairs:
     """The columns against themselves, where distances alone are asked for: nobody is a positive or a negative."""
-    nobody = torch.zeros((), dtype=torch.bool, device=pairs.positive.device).expand(len(pairs.columns), -1)
+    size = len(pairs.columns)
+    nobody = torch.zeros((), dtype=torch.bool, device=pairs.positive.device).expand(size, size)
     return Pairs(
         rows=pairs.columns,
         columns=pairs.columns,

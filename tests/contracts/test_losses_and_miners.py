@@ -12,6 +12,7 @@ from torch import Tensor
 from domainmetric.losses.base import MetricLoss
 from domainmetric.miners.base import Miner
 from domainmetric.miners.disjoint import Disjoint
+from domainmetric.miners.hard import HardNegative
 from domainmetric.pairs import label_pairs
 from domainmetric.types import Triplets
 from tests.contracts.family import members, named
@@ -159,3 +160,47 @@ def test_a_loss_takes_another_set_of_unlike_size(loss: MetricLoss) -> None:
     for other in (3, 31):
         value = loss(unit(0, 12), labels(1, 12), ref_emb=unit(2, other), ref_labels=labels(3, other))
         assert value.isfinite()
+
+
+@losses
+@pytest.mark.parametrize(("rows", "others"), [(0, None), (0, 0), (5, 0), (0, 5), (1, None)])
+def test_a_loss_over_empty_sets_is_a_differentiable_zero(loss: MetricLoss, rows: int, others: int | None) -> None:
+    sets = [unit(seed, size).requires_grad_() for seed, size in ((0, rows), (2, others)) if size is not None]
+    pairs = label_pairs(*(part for z in sets for part in (z, labels(1, len(z)))))
+    none = torch.empty(0, dtype=torch.int64)
+    for triplets in (None, Triplets(anchor=none, positive=none, negative=none)):
+        result = loss.of(pairs, triplets)
+        assert (result.value, result.used, result.active) == (0, 0, 0)
+        for gradient in torch.autograd.grad(result.value, sets, retain_graph=True, allow_unused=True):
+            assert gradient is None or (gradient == 0).all()
+
+
+@losses
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_loss_keeps_finite_where_rows_are_duplicated(loss: MetricLoss, dtype: torch.dtype) -> None:
+    z, y = unit(0, 8, dtype=dtype).repeat(3, 1), labels(1, 24)  # twins within classes and between them
+    z[::5] *= -1  # and antipodes
+    for triplets in (None, HardNegative()(z, y)):
+        value, gradient = value_and_gradient(loss, z, y, triplets)
+        assert value.isfinite() and gradient.isfinite().all()
+
+
+@losses
+def test_autocast_does_not_touch_a_loss(loss: MetricLoss) -> None:
+    z, y = unit(0, 24, dtype=torch.float32), labels(1, 24)
+    for triplets in (None, HardNegative()(z, y)):
+        plain = value_and_gradient(loss, z, y, triplets)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            inside = value_and_gradient(loss, z, y, triplets)
+        assert inside[0].dtype == torch.float32
+        torch.testing.assert_close(inside, plain)
+
+
+@losses
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_loss_of_half_precision_embeddings_is_in_float32(loss: MetricLoss, dtype: torch.dtype) -> None:
+    z, y = unit(0, 24, dtype=dtype), labels(1, 24)
+    for triplets in (None, HardNegative()(z, y)):
+        value, gradient = value_and_gradient(loss, z, y, triplets)
+        assert (value.dtype, gradient.dtype) == (torch.float32, dtype)
+        assert value.isfinite() and gradient.isfinite().all() and gradient.abs().max() > 0
