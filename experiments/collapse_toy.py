@@ -52,7 +52,9 @@ class ToyRun:
     loss: str
     miner: str
     n: int
-    """Examples of each of the 32 classes in a batch."""
+    """Examples of a class in a batch."""
+    classes: int
+    """Classes in a batch, of 32; drawn anew for each."""
     lr: float
     seed: int
     steps: int = 300
@@ -60,7 +62,8 @@ class ToyRun:
     @property
     def name(self) -> str:
         """What a result is kept under."""
-        return f"{self.miner}/n{self.n}/{self.loss}/lr{self.lr:g}/seed{self.seed}/{self.steps} steps"
+        batch = f"{self.classes} classes x {self.n}"
+        return f"{self.miner}/{batch}/{self.loss}/lr{self.lr:g}/seed{self.seed}/{self.steps} steps"
 
 
 class Toy:
@@ -72,9 +75,12 @@ class Toy:
         self.means = torch.randn(CLASSES, INPUTS, generator=draw)
         self.mixing = torch.randn(INPUTS, INPUTS, generator=draw) / sqrt(INPUTS)
 
-    def draw(self, per_class: int, *name: str | int) -> tuple[Float[Tensor, "b f"], Int64[Tensor, " b"]]:
+    def draw(
+        self, per_class: int, *name: str | int, classes: int = CLASSES
+    ) -> tuple[Float[Tensor, "b f"], Int64[Tensor, " b"]]:
         """Fresh inputs and their labels, class by class; the same name gives the same inputs."""
-        labels = torch.arange(CLASSES).repeat_interleave(per_class)
+        chosen = torch.randperm(CLASSES, generator=generator("cpu", self.seed, "classes", *name))[:classes]
+        labels = chosen.sort().values.repeat_interleave(per_class)
         noise = torch.randn(len(labels), INPUTS, generator=generator("cpu", self.seed, "toy", *name))
         return torch.tanh((self.means[labels] + NOISE * noise) @ self.mixing) + OFFSET, labels
 
@@ -90,7 +96,7 @@ def work(run: ToyRun) -> dict[str, Any]:
     for step in range(run.steps):
         if step % max(1, run.steps // LOOKS) == 0:
             spread.append(spread_of(encoder, test))
-        inputs, labels = toy.draw(run.n, "train", step)
+        inputs, labels = toy.draw(run.n, "train", step, classes=run.classes)
         pairs = label_pairs(encoder(inputs), labels)
         result = loss.of(pairs, miner.select(pairs))
         optimizer.zero_grad(set_to_none=True)
