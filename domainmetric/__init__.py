@@ -27,6 +27,15 @@ if TYPE_CHECKING:
     from domainmetric.data.augment import Augment
     from domainmetric.data.digits import Mnist, Svhn, Usps
     from domainmetric.data.domain import Domain
+    from domainmetric.data.draws import (
+        Balanced,
+        EpochGroups,
+        Groups,
+        MatchedBalanced,
+        Sampling,
+        Shuffled,
+        TargetSampling,
+    )
     from domainmetric.data.framing import CenterCrop, Framing, Pad, Resize
     from domainmetric.data.pair import Pair
     from domainmetric.data.pipelines import DigitViews
@@ -59,13 +68,41 @@ if TYPE_CHECKING:
         Selection,
         SourcePhase,
     )
-    from domainmetric.geometry import Chord, ChordSquared, Cosine, Distance, Geodesic
+    from domainmetric.geometry import (
+        Chord,
+        ChordSquared,
+        Cosine,
+        Distance,
+        FromMatrix,
+        FromPairwise,
+        Geodesic,
+        Lp,
+        SphereDistance,
+    )
     from domainmetric.losses.base import LossValue, MetricLoss
-    from domainmetric.losses.margin import MarginTriplet
+    from domainmetric.losses.contrastive import Contrastive, HingeEmbedding
+    from domainmetric.losses.margin import MarginTriplet, SemiHardTriplet, SoftMarginTriplet
+    from domainmetric.losses.multi_similarity import MultiSimilarity
+    from domainmetric.losses.order import FirstOrder, SecondOrder
+    from domainmetric.losses.pml import PmlLoss
+    from domainmetric.losses.selective import SelectivelyContrastive
+    from domainmetric.losses.softmax import NTXent, SupCon
+    from domainmetric.losses.triplet import TripletLoss
+    from domainmetric.memory import CrossBatchMemory, Memory
     from domainmetric.metrics.selection import SelectionScore
     from domainmetric.miners.base import Miner
-    from domainmetric.miners.hard import EasyPositiveHardNegative, HardNegative
-    from domainmetric.miners.semi_hard import SemiHard
+    from domainmetric.miners.disjoint import Disjoint
+    from domainmetric.miners.distance_weighted import DistanceWeighted
+    from domainmetric.miners.hard import (
+        EasyPositiveEasyNegative,
+        EasyPositiveHardNegative,
+        EasyPositiveSemiHardNegative,
+        HardNegative,
+        HardPositiveHardNegative,
+    )
+    from domainmetric.miners.pml import PmlMiner
+    from domainmetric.miners.random import RandomTriplets
+    from domainmetric.miners.semi_hard import MarginViolating, SemiHard
     from domainmetric.models.backbone import Backbone
     from domainmetric.models.cnn import Dtn, SmallCnn
     from domainmetric.models.network import Branches, Model, Separate, Tied
@@ -75,7 +112,7 @@ if TYPE_CHECKING:
     from domainmetric.step import Part, PartContext, PartModule, Step
     from domainmetric.terms import Classify, ClassifyLabelledTarget, Metric, Term
     from domainmetric.tracking import Tracking
-    from domainmetric.types import Bank, ImageSet, Matches, Pairs, Triplets
+    from domainmetric.types import Bank, Group, ImageSet, Matches, Pairs, Triplets
 
 __all__ = [
     "AdaptationPhase",
@@ -88,6 +125,7 @@ __all__ = [
     "Augment",
     "Augmentation",
     "Backbone",
+    "Balanced",
     "Bank",
     "Banks",
     "BestScore",
@@ -101,34 +139,54 @@ __all__ = [
     "ClassifyLabelledTarget",
     "ConfigError",
     "Constant",
+    "Contrastive",
     "Cosine",
+    "CrossBatchMemory",
     "Dann",
     "DataError",
     "DataNotPrepared",
     "DigitViews",
+    "Disjoint",
     "Distance",
+    "DistanceWeighted",
     "Domain",
     "DomainMetricError",
     "Dtn",
+    "EasyPositiveEasyNegative",
     "EasyPositiveHardNegative",
+    "EasyPositiveSemiHardNegative",
+    "EpochGroups",
     "Evaluation",
     "Experiment",
+    "FirstOrder",
     "Framing",
+    "FromMatrix",
+    "FromPairwise",
     "Geodesic",
+    "Group",
+    "Groups",
     "HardNegative",
+    "HardPositiveHardNegative",
+    "HingeEmbedding",
     "ImageSet",
     "InformationMaximization",
     "Interrupted",
     "LastCheckpoint",
     "LossValue",
+    "Lp",
     "MarginTriplet",
+    "MarginViolating",
+    "MatchedBalanced",
     "Matches",
+    "Memory",
     "Metric",
     "MetricLoss",
     "Miner",
     "Mmd",
     "Mnist",
     "Model",
+    "MultiSimilarity",
+    "NTXent",
     "Nearest",
     "OneCycle",
     "Optimizer",
@@ -142,28 +200,41 @@ __all__ = [
     "Phase",
     "Pipeline",
     "PixelNearest",
+    "PmlLoss",
+    "PmlMiner",
     "Prototype",
     "RandomAnchors",
+    "RandomTriplets",
     "Resize",
     "Roles",
     "RunFolderError",
     "Runtime",
+    "Sampling",
     "Schedule",
+    "SecondOrder",
     "Selection",
     "SelectionScore",
+    "SelectivelyContrastive",
     "SemiHard",
+    "SemiHardTriplet",
     "Separate",
+    "Shuffled",
     "SigmoidRamp",
     "SklearnDigits",
     "SmallCnn",
+    "SoftMarginTriplet",
     "SourcePhase",
+    "SphereDistance",
     "Step",
     "StreetDigits",
+    "SupCon",
     "Svhn",
+    "TargetSampling",
     "Term",
     "Tied",
     "Tracking",
     "Transport",
+    "TripletLoss",
     "Triplets",
     "UsageError",
     "Usps",
@@ -178,7 +249,11 @@ _HOMES = {
     "alignment.dann": ("Dann",),
     "alignment.information": ("InformationMaximization",),
     "alignment.mmd": ("Mmd",),
-    "anchors.base": ("AnchorContext", "AnchorMatcher", "AnchorStrategy"),
+    "anchors.base": (
+        "AnchorContext",
+        "AnchorMatcher",
+        "AnchorStrategy",
+    ),
     "anchors.nearest": ("Nearest",),
     "anchors.oracle": ("Oracle",),
     "anchors.pixel": ("PixelNearest",),
@@ -187,15 +262,39 @@ _HOMES = {
     "anchors.random": ("RandomAnchors",),
     "anchors.transport": ("Transport",),
     "data.augment": ("Augment",),
-    "data.digits": ("Mnist", "Svhn", "Usps"),
+    "data.digits": (
+        "Mnist",
+        "Svhn",
+        "Usps",
+    ),
     "data.domain": ("Domain",),
-    "data.framing": ("CenterCrop", "Framing", "Pad", "Resize"),
+    "data.draws": (
+        "Balanced",
+        "EpochGroups",
+        "Groups",
+        "MatchedBalanced",
+        "Sampling",
+        "Shuffled",
+        "TargetSampling",
+    ),
+    "data.framing": (
+        "CenterCrop",
+        "Framing",
+        "Pad",
+        "Resize",
+    ),
     "data.pair": ("Pair",),
     "data.pipelines": ("DigitViews",),
     "data.sklearn_digits": ("SklearnDigits",),
     "data.synthetic": ("StreetDigits",),
-    "data.view_bank": ("AlbumentationsViews", "Pipeline"),
-    "data.views": ("ViewStream", "Views"),
+    "data.view_bank": (
+        "AlbumentationsViews",
+        "Pipeline",
+    ),
+    "data.views": (
+        "ViewStream",
+        "Views",
+    ),
     "errors": (
         "ChecksumMismatch",
         "ConfigError",
@@ -221,23 +320,106 @@ _HOMES = {
         "Selection",
         "SourcePhase",
     ),
-    "geometry": ("Chord", "ChordSquared", "Cosine", "Distance", "Geodesic"),
-    "losses.base": ("LossValue", "MetricLoss"),
-    "losses.margin": ("MarginTriplet",),
+    "geometry": (
+        "Chord",
+        "ChordSquared",
+        "Cosine",
+        "Distance",
+        "FromMatrix",
+        "FromPairwise",
+        "Geodesic",
+        "Lp",
+        "SphereDistance",
+    ),
+    "losses.base": (
+        "LossValue",
+        "MetricLoss",
+    ),
+    "losses.contrastive": (
+        "Contrastive",
+        "HingeEmbedding",
+    ),
+    "losses.margin": (
+        "MarginTriplet",
+        "SemiHardTriplet",
+        "SoftMarginTriplet",
+    ),
+    "losses.multi_similarity": ("MultiSimilarity",),
+    "losses.order": (
+        "FirstOrder",
+        "SecondOrder",
+    ),
+    "losses.pml": ("PmlLoss",),
+    "losses.selective": ("SelectivelyContrastive",),
+    "losses.softmax": (
+        "NTXent",
+        "SupCon",
+    ),
+    "losses.triplet": ("TripletLoss",),
+    "memory": (
+        "CrossBatchMemory",
+        "Memory",
+    ),
     "metrics.selection": ("SelectionScore",),
     "miners.base": ("Miner",),
-    "miners.hard": ("EasyPositiveHardNegative", "HardNegative"),
-    "miners.semi_hard": ("SemiHard",),
+    "miners.disjoint": ("Disjoint",),
+    "miners.distance_weighted": ("DistanceWeighted",),
+    "miners.hard": (
+        "EasyPositiveEasyNegative",
+        "EasyPositiveHardNegative",
+        "EasyPositiveSemiHardNegative",
+        "HardNegative",
+        "HardPositiveHardNegative",
+    ),
+    "miners.pml": ("PmlMiner",),
+    "miners.random": ("RandomTriplets",),
+    "miners.semi_hard": (
+        "MarginViolating",
+        "SemiHard",
+    ),
     "models.backbone": ("Backbone",),
-    "models.cnn": ("Dtn", "SmallCnn"),
-    "models.network": ("Branches", "Model", "Separate", "Tied"),
+    "models.cnn": (
+        "Dtn",
+        "SmallCnn",
+    ),
+    "models.network": (
+        "Branches",
+        "Model",
+        "Separate",
+        "Tied",
+    ),
     "pairs": ("Roles",),
-    "runner": ("resume", "run"),
-    "schedules": ("Constant", "OneCycle", "Schedule", "SigmoidRamp"),
-    "step": ("Part", "PartContext", "PartModule", "Step"),
-    "terms": ("Classify", "ClassifyLabelledTarget", "Metric", "Term"),
+    "runner": (
+        "resume",
+        "run",
+    ),
+    "schedules": (
+        "Constant",
+        "OneCycle",
+        "Schedule",
+        "SigmoidRamp",
+    ),
+    "step": (
+        "Part",
+        "PartContext",
+        "PartModule",
+        "Step",
+    ),
+    "terms": (
+        "Classify",
+        "ClassifyLabelledTarget",
+        "Metric",
+        "Term",
+    ),
     "tracking": ("Tracking",),
-    "types": ("Bank", "ImageSet", "Matches", "Pairs", "Triplets"),
+    "types": (
+        "Bank",
+        "Group",
+        "ImageSet",
+        "Matches",
+        "Pairs",
+        "Triplets",
+    ),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
