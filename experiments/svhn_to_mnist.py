@@ -168,12 +168,12 @@ def quick_dann_mmd() -> Experiment:
 
 
 def quick_pixel_anchors() -> Experiment:
-    """`pixel_anchors` for two CPU cores. Expected: not yet measured."""
+    """`pixel_anchors` for two CPU cores. Expected, by three seeds: 35.2% (26.2 to 43.3): half mislead."""
     return quick(pixel_anchors())
 
 
 def quick_semantic_anchors() -> Experiment:
-    """`semantic_anchors` for two CPU cores. Expected: not yet measured."""
+    """`semantic_anchors` for two CPU cores. Expected, by three seeds: 93.9% (92.8 to 94.6)."""
     return quick(semantic_anchors())
 
 
@@ -197,5 +197,5 @@ def quick_albumentations() -> Experiment:
 
 
 def quick_target_supervised() -> Experiment:
-    """`target_supervised` for two CPU cores. Expected: not yet measured."""
+    """`target_supervised` for two CPU cores. Expected, by three seeds: 99.4% (99.3 to 99.5)."""
     return quick(target_supervised())
