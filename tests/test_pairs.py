@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 import torch
+from torch import Tensor
 
 from domainmetric.errors import ConfigError, DataError
 from domainmetric.pairs import Role, Roles, StepPairs, label_pairs, pair
@@ -130,36 +132,29 @@ def test_items_of_one_side_alone_are_refused(one: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "columns", "message"),
+    ("change", "message"),
     [
-        (Group(z=unit(0, 6)[0], labels=labels(0, 6)), None, "vectors of the shape (n, 6), but they came as (6,)."),
+        ({"z": unit(0, 6)[0]}, "vectors of the shape (n, 6), but they came as (6,)."),
+        ({"z": unit(0, 6, d=5)}, "vectors of the shape (n, 6), but they came as (6, 5)."),
         (
-            Group(z=unit(0, 6), labels=labels(0, 5)),
-            None,
+            {"labels": labels(0, 5)},
             "6 whole-number labels, one for each vector, but they came as int64 of the shape (5,).",
         ),
         (
-            Group(z=unit(0, 6), labels=labels(0, 6).float()),
-            None,
+            {"labels": labels(0, 6).float()},
             "6 whole-number labels, one for each vector, but they came as float32 of the shape (6,).",
         ),
         (
-            Group(z=unit(0, 6), labels=labels(0, 6), keep=torch.ones(5, dtype=torch.bool)),
-            None,
+            {"keep": torch.ones(5, dtype=torch.bool)},
             "a mask of 6 booleans in Group.keep, but it came as bool of the shape (5,).",
         ),
-        (
-            Group(z=unit(0, 6), labels=labels(0, 6)),
-            Group(z=unit(0, 6, d=5), labels=labels(0, 6)),
-            "vectors of the shape (n, 6), but they came as (6, 5).",
-        ),
+        ({"keep": torch.ones(6)}, "a mask of 6 booleans in Group.keep, but it came as float32 of the shape (6,)."),
     ],
 )
-def test_groups_that_do_not_fit_are_refused(
-    rows: Group, columns: Group | None, message: str, unchecked_shapes: None
-) -> None:
+def test_groups_that_do_not_fit_are_refused(change: dict[str, Tensor], message: str, unchecked_shapes: None) -> None:
+    right = Group(z=unit(0, 6), labels=labels(0, 6))
     with pytest.raises(DataError) as caught:
-        pair(rows, columns)
+        pair(right, replace(right, **change))
     assert str(caught.value) == f"Expected {message}"
 
 
