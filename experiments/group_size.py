@@ -48,7 +48,7 @@ from experiments.lab import COLLAPSED, Encoder, Recipe, Task, data_root, digits,
 RESULTS = Path(__file__).parent / "results" / "group_size"
 MINERS: dict[str, Miner] = {"EPHN": EasyPositiveHardNegative(), "EPSHN": EasyPositiveSemiHardNegative()}
 LOSSES: dict[str, MetricLoss] = {"L1": FirstOrder(), "L2": SecondOrder()}
-LRS = (3e-4, 1e-3, 3e-3)
+LRS = (3e-4, 1e-3, 3e-3, 1e-2)
 TUNING_SEED = 100
 LOOKS = 20
 """How often during a run the spread of the batch's embeddings is noted."""
@@ -206,20 +206,22 @@ def line(axes: Axes, name: str, index: int, values: Mapping[int, list[float]], c
     axes.plot([n * shift for n in values], [fmean(v) for v in values.values()], color=color(index), label=name)
     for n, seeds in values.items():
         for value, cosine in zip(seeds, cells[n].cosine, strict=True):
-            style = {"marker": "x", "color": WRONG, "markersize": 6} if cosine > COLLAPSED else {"marker": "o"}
-            axes.plot(n * shift, value, **{"color": color(index), "markersize": 3, "linestyle": "", **style})
+            if cosine > COLLAPSED:
+                axes.plot(n * shift, value, "x", color=WRONG, markersize=6)
+            else:
+                axes.plot(n * shift, value, "o", color=color(index), markersize=3)
 
 
 def finding(cells: Cells) -> str:
-    """The title: how often each loss collapsed, and what n did to Recall@1."""
-    counts = {}
+    """The title: how often each loss collapsed, and where Recall@1 was best."""
+    counts: list[str] = []
     for loss in dict.fromkeys(loss for _, loss in cells):
         own = [cell for (_, other), by_n in cells.items() if other == loss for cell in by_n.values()]
-        counts[loss] = f"{loss} collapses in {sum(c.collapsed for c in own)} of {sum(len(c.recall) for c in own)} runs"
-    best = max(
-        ((fmean(cell.recall), miner, loss, n) for (miner, loss), by_n in cells.items() for n, cell in by_n.items())
-    )
-    return f"{', '.join(counts.values())}; best {100 * best[0]:.1f}% by {best[1]} and {best[2]} at n = {best[3]}"
+        counts.append(f"{loss}{'' if counts else ' collapses'} in {sum(cell.collapsed for cell in own)}")
+        counts[-1] += f" of {sum(len(cell.recall) for cell in own)}{'' if counts[1:] else ' runs'}"
+    flat = {(*arm, n): fmean(cell.recall) for arm, by_n in cells.items() for n, cell in by_n.items()}
+    miner, loss, n = max(flat, key=lambda key: flat[key])
+    return f"{', '.join(counts)}; best {100 * flat[miner, loss, n]:.1f}% by {miner} and {loss} at n = {n}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

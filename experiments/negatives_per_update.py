@@ -59,7 +59,7 @@ ARMS: dict[str, Arm] = {
 }
 SELECTIONS: dict[str, Miner | None] = {"random": None, "EPHN": EPHN, "HPHN": HPHN}
 """Whose active share is noted at every look. Of all triplets it is what a random one has on average."""
-LRS = (3e-4, 1e-3, 3e-3)
+LRS = (3e-4, 1e-3, 3e-3, 1e-2)
 TUNING_SEED = 100
 PER_CLASS = 16
 ROUNDS = 41
