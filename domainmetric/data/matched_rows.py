@@ -44,9 +44,8 @@ class MatchedRows:
         if not memory:
             self._plan = None
             return
-        since = int(self.memory["since"])
-        name = f"{self.name}/since {since}"
-        self._plan = Plan(self.memory["rows"], self.memory["labels"], self.batch_size, self.seed, name, since)
+        name = f"{self.name}/since {int(self.memory['since'])}"
+        self._plan = Plan(self.memory["rows"], self.memory["labels"], self.batch_size, self.seed, name)
 
     def rows(self, step: int) -> Int64[Tensor, " b"]:
         """The rows of a step, on the CPU: the matched ones class by class, then the others."""
@@ -58,14 +57,13 @@ class MatchedRows:
 
 @dataclass(eq=False)
 class Plan:
-    """How batches are drawn from labelled rows from step `since` on."""
+    """How batches are drawn from labelled rows."""
 
     matched: Int64[Tensor, " r"]
     labels: Int64[Tensor, " r"]
     batch_size: int
     seed: int
     name: str
-    since: int
 
     def __post_init__(self) -> None:
         classes, counts = self.labels.unique(return_counts=True)
@@ -83,7 +81,6 @@ class Plan:
 
     def rows(self, step: int) -> list[Int64[Tensor, " c"]]:
         """The matched rows of a step, class by class."""
-        step -= self.since
         turn = {k for k, _ in self._turns.at(step)} if self._turns is not None else set()
         drawn = [rows.group(step, self._level + 1) for rows in self._drawn]
         return [*self._whole, *(rows[: self._level + (k in turn)] for k, rows in enumerate(drawn))]
