@@ -11,6 +11,7 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from domainmetric.errors import ConfigError
+from domainmetric.geometry import at_least_float32
 from domainmetric.losses.base import LossValue, MetricLoss
 from domainmetric.randomness import isolated
 from domainmetric.types import Pairs, Triplets
@@ -46,17 +47,15 @@ class PmlLoss(MetricLoss, ABC):
         else:
             used = torch.tensor(len(triplets), device=pairs.rows.z.device)
         rows, columns = pairs.rows.kept(), pairs.columns.kept()
-        z, ref_emb = pairs.rows.z[rows], pairs.columns.z[columns]
-        dtype = torch.promote_types(z.dtype, torch.float32)
-        used = used.to(dtype)
+        z, ref_emb = at_least_float32(pairs.rows.z[rows]), at_least_float32(pairs.columns.z[columns])
+        used = used.to(z.dtype)
         if not used:
-            return LossValue(pairs.rows.z.to(dtype).sum() * 0, used, used)
-        reference: tuple[Tensor, ...] = ()
-        if not torch.equal(pairs.row_items[rows], pairs.column_items[columns]):
-            reference = (ref_emb.to(dtype), pairs.columns.labels[columns])
+            return LossValue(pairs.rows.z.to(z.dtype).sum() * 0, used, used)
+        alone = torch.equal(pairs.row_items[rows], pairs.column_items[columns])
+        reference = () if alone else (ref_emb, pairs.columns.labels[columns])
         with isolated(0, "loss"), torch.autocast(z.device.type, enabled=False):
             try:
-                value = loss(z.to(dtype), pairs.rows.labels[rows], indices(pairs, triplets), *reference)
+                value = loss(z, pairs.rows.labels[rows], indices(pairs, triplets), *reference)
             except ValueError as error:  # among them: no reference set, no indices, another distance
                 raise ConfigError(f"{type(loss).__name__} of {type(self).__name__} refuses this: {error}") from error
         return LossValue(value, used, used * (value.detach() != 0))

@@ -12,6 +12,7 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from domainmetric.errors import ConfigError
+from domainmetric.geometry import at_least_float32
 from domainmetric.miners.base import Miner
 from domainmetric.miners.listing import ranges
 from domainmetric.randomness import isolated
@@ -57,8 +58,8 @@ class PmlMiner(Miner, ABC):
     def _choose(
         self, pairs: Pairs, rows: Int64[Tensor, " r"], columns: Int64[Tensor, " c"]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        miner, dtype = self._made(), torch.promote_types(pairs.rows.z.dtype, torch.float32)
-        ref_emb, ref_labels = pairs.columns.z[columns].to(dtype), pairs.columns.labels[columns]
+        miner = self._made()
+        ref_emb, ref_labels = at_least_float32(pairs.columns.z[columns]), pairs.columns.labels[columns]
         own = pairs.column_items[columns][:, None] == pairs.row_items[rows]
         if own.any(
             0
@@ -67,7 +68,7 @@ class PmlMiner(Miner, ABC):
             asked = own.any(1)[anchor]
             row = own.byte().argmax(1)[anchor[asked]]
             return rows[row], columns[positive[asked]], columns[negative[asked]]
-        z, labels = pairs.rows.z[rows].to(dtype), pairs.rows.labels[rows]
+        z, labels = at_least_float32(pairs.rows.z[rows]), pairs.rows.labels[rows]
         anchor, positive, negative = triplets_of(miner(z, labels, ref_emb, ref_labels))
         return rows[anchor], columns[positive], columns[negative]
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from domainmetric.errors import ConfigError
-from domainmetric.geometry import Cosine
+from domainmetric.geometry import Cosine, FromMatrix
 from domainmetric.miners import drawing, extremes, listing
 from domainmetric.miners.base import Miner
 from domainmetric.miners.hard import (
@@ -157,6 +158,19 @@ def test_mining_keeps_no_graph(miner: Miner) -> None:
     z = unit(0, 12).requires_grad_()
     chosen = miner.select(label_pairs(z, labels(1, 12)))
     assert chosen.anchor.dtype == torch.int64 and not chosen.anchor.requires_grad
+
+
+def partly_infinite(x: Tensor, y: Tensor) -> Tensor:
+    """A user's distance that overflows."""
+    d = 1 - x @ y.T
+    return d.masked_fill(d > 0.8, torch.inf)
+
+
+@pytest.mark.parametrize("cls", [SemiHard, MarginViolating])
+def test_an_infinite_distance_does_not_make_negatives_of_what_is_none(cls: type[SemiHard | MarginViolating]) -> None:
+    pairs = cases()["within"]
+    chosen = listed(cls(margin=0.2, distance=FromMatrix(function=partly_infinite)).select(pairs))
+    assert chosen and all(pairs.positive[a, p] and pairs.negative[a, n] for a, p, n in chosen)
 
 
 @pytest.mark.parametrize("cls", [SemiHard, MarginViolating])

@@ -184,6 +184,7 @@ def test_theirs_mine_in_float32_under_autocast() -> None:
     assert Recorder.seen == [torch.float32, torch.float32]
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_what_is_no_miner_of_triplets_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"NoMiner.make must return a miner .* Linear does not take embeddings, labels"
