@@ -72,7 +72,7 @@ class CrossBatchMemory(nn.Module):
                 f"This memory takes embeddings of shape (n, {self.embeddings.shape[1]}) and n labels, but they came as "
                 f"{tuple(z.shape)} and {tuple(labels.shape)}."
             )
-        skipped = max(0, len(z) - self.size)  # a batch larger than the ring would overwrite itself, on a GPU in no known order
+        skipped = max(0, len(z) - self.size)  # what a large batch would overwrite itself, on a GPU in no known order
         place = (self.pointer + torch.arange(skipped, len(z), device=self.pointer.device)) % self.size
         kept = torch.ones_like(labels, dtype=torch.bool) if keep is None else keep
         self.embeddings.index_copy_(0, place, z[skipped:].to(self.embeddings.dtype))

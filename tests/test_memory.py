@@ -242,7 +242,8 @@ def test_remembered_items_are_no_items_of_the_step() -> None:
             seen.append(pairs)
             return MarginTriplet().of(pairs, triplets)
 
-    part = built(Metric(loss=Spy(), roles=SOURCE_DIRECTIONS, memory=Memory(size=20, warmup=0)))
+    three = Roles(anchor="matched", positive="source", negative="target")  # whose columns come from both memories
+    part = built(Metric(loss=Spy(), roles=(*SOURCE_DIRECTIONS, three), memory=Memory(size=20, warmup=0)))
     part(another_step(0))
     part(another_step(1))
     for pairs in seen:
