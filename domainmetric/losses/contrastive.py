@@ -21,7 +21,8 @@ class Contrastive(PairLoss):
     """Mean of d - pos_margin over positives beyond it, plus mean of neg_margin - d over negatives within it.
 
     The two means are apart (Hadsell et al. 2006, without the squares). As pytorch-metric-learning's `ContrastiveLoss`,
-    but for a batch without any positive or without any negative pair, which is zero here.
+    which however is not zero where no anchor has both a positive and a negative, and counts a pair of given triplets
+    as often as it is named.
     """
 
     pos_margin: float = 0.0

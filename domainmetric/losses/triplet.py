@@ -81,38 +81,37 @@ class TripletLoss(MetricLoss, ABC):
     def of_all(self, pairs: Pairs) -> LossValue:
         """The loss over all triplets that `pairs` allows: time O(triplets), memory O(a b) and not O(a b^2)."""
         known = Known(self.measure, pairs)
-        if not self.swaps:
-            return mean(known, self._sums(pairs, known.distances()))
-        columns = known if pairs.rows is pairs.columns else Known(self.measure, among_columns(pairs))
-        distances = known.distances()
-        between = distances if columns is known else columns.distances()
-        gradient_between = torch.zeros_like(between)
-        sums = self._sums(pairs, distances, between, gradient_between)
-        if columns is known:
-            return mean(known, sums._replace(gradient=sums.gradient.add_(gradient_between)))
+        within = not self.swaps or pairs.rows is pairs.columns  # the distances among the columns are at hand
+        columns = known if within else Known(self.measure, among_columns(pairs))
+        d = known.distances()
+        gradient = torch.zeros_like(d)
+        between = d if within else columns.distances()
+        gradient_between = gradient if within else torch.zeros_like(between)
+        sums = self._sums(pairs, d, gradient, between, gradient_between)
         value, used, active = mean(known, sums)
-        gradient_between /= sums.used.clamp_min(1)
-        return LossValue(columns.tie(value, gradient_between), used, active)
+        if not within:
+            value = columns.tie(value, gradient_between.div_(sums.used.clamp_min(1)))
+        return LossValue(value, used, active)
 
     @torch.no_grad()
     def _sums(
         self,
         pairs: Pairs,
         d: Float[Tensor, "a b"],
-        between: Float[Tensor, "b b"] | None = None,
-        gradient_between: Float[Tensor, "b b"] | None = None,
+        gradient: Float[Tensor, "a b"],
+        between: Float[Tensor, "b b"],
+        gradient_between: Float[Tensor, "b b"],
     ) -> Sums:
-        """The sum over all triplets and its gradients, a few (anchor, positive) pairs and all their columns at a time.
+        """The sum over all triplets, a few (anchor, positive) pairs and all their columns at a time.
 
-        With `between`, the distances among the columns, negatives swap; the gradient there is added up in its place.
+        Gradients are added to what is given; those at `between`, the distances among the columns, where the loss swaps.
         """
-        gradient = torch.zeros_like(d)
         value, active = d.new_zeros((), dtype=torch.float64), d.new_zeros((), dtype=torch.float64)
         anchor, positive = (pairs.positive & pairs.negative.any(1, keepdim=True)).nonzero(as_tuple=True)
         step = max(1, CHUNK_ELEMENTS // max(1, d.shape[1]))
         for a, p in zip(anchor.split(step), positive.split(step), strict=True):
             negative = pairs.negative[a]
-            leaves = [d[a, p][:, None], d[a], *([] if between is None else [between[p]])]
+            leaves = [d[a, p][:, None], d[a], *([between[p]] if self.swaps else [])]
             with torch.enable_grad():
                 d_ap, d_an, *d_pn = (leaf.requires_grad_() for leaf in leaves)
                 values = self.of_distances(d_ap, torch.minimum(d_an, d_pn[0]) if d_pn else d_an)
@@ -120,7 +119,7 @@ class TripletLoss(MetricLoss, ABC):
                 gradients = torch.autograd.grad(values.sum(), leaves)
             gradient.index_put_((a, p), gradients[0][:, 0], accumulate=True)
             gradient.index_add_(0, a, gradients[1])
-            if gradient_between is not None:
+            if self.swaps:
                 gradient_between.index_add_(0, p, gradients[2])
             value += values.sum(dtype=torch.float64)
             active += (negative & self.active(values)).sum()

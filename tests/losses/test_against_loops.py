@@ -52,8 +52,8 @@ def check(loss: MetricLoss, case: str, triplets: Triplets | None, dtype: torch.d
     assert result.value.dtype == dtype
     assert (int(result.used), int(result.active)) == (expected.used, expected.active), what
     torch.testing.assert_close(result.value.double(), expected.value, rtol=near, atol=near * 1e-3)
-    fast = torch.autograd.grad(result.value, setting.leaves, retain_graph=True, allow_unused=True)
-    slow = torch.autograd.grad(expected.value, exact.leaves, retain_graph=True, allow_unused=True)
+    fast = torch.autograd.grad(3 * result.value, setting.leaves, retain_graph=True, allow_unused=True)
+    slow = torch.autograd.grad(3 * expected.value, exact.leaves, retain_graph=True, allow_unused=True)
     # an element may cancel, a gradient as a whole does not
     scale = max((float(s.abs().max()) for s in slow if s is not None), default=0.0)
     for one, two in zip(fast, slow, strict=True):
