@@ -81,9 +81,7 @@ def angles(measured: Sequence[Row]) -> Figure:
     strength.legend(frameon=False, fontsize=SMALL_SIZE, labelcolor=INK)
     grid, degrees = (values.numpy() for values in angle_map("chord^2", "geodesic", 0.5))
     tidy(corner, title="chord^2 against geodesic, gamma 0.5", x="angle to positive, rad", y="angle to negative, rad")
-    shades = corner.pcolormesh(
-        grid.numpy(), grid.numpy(), degrees.numpy(), cmap="magma", vmin=0, vmax=90, rasterized=True
-    )
+    shades = corner.pcolormesh(grid, grid, degrees, cmap="magma", vmin=0, vmax=90, rasterized=True)
     bar = figure.colorbar(shades, ax=corner, label="degrees at the anchor")
     bar.ax.tick_params(labelsize=SMALL_SIZE)
     over_training(item, measured, "item", "Digits: angle at an embedding (median)", "degrees to the geodesic's")

@@ -180,6 +180,7 @@ def test_interval_is_students() -> None:
     assert (low, high) == pytest.approx((7 / 3 - 3.7946, 7 / 3 + 3.7946), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_tiny_series_writes_everything_and_goes_on_where_it_stopped(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

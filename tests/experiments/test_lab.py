@@ -127,6 +127,7 @@ def test_a_series_refuses_other_settings(tmp_path: Path) -> None:
         finish(path, {"run": Square(x=3)}, square)
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_results(tmp_path: Path) -> None:
     runs = {str(x): Square(x=x) for x in range(3)}
     assert finish(tmp_path / "a.json", runs, square) == finish(tmp_path / "b.json", runs, square, workers=2)

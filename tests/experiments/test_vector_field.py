@@ -21,6 +21,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_figures_and_tables_are_written(results: Path) -> None:
     pictures = {path.name for path in results.glob("*.png")}
     assert pictures == {
@@ -35,6 +36,7 @@ def test_figures_and_tables_are_written(results: Path) -> None:
     assert table.count("\n| ") == 1 + len(SQUARES) * len(GAMMAS) * len(ENTANGLEMENTS)
 
 
+@pytest.mark.slow
 def test_the_table_says_what_explicit_vectors_do(results: Path) -> None:
     with (results / "shares.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -52,6 +54,7 @@ def test_the_table_says_what_explicit_vectors_do(results: Path) -> None:
             assert float(row["mean_d_an_per_lr"]) == pytest.approx(float(d_an.mean()) / 0.1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_finding_of_the_docstring_holds(results: Path) -> None:
     """L2 has more up-right area than L1 on [0, 1], less in the hard corner, where it goes down-left."""
     with (results / "shares.csv").open() as file:
