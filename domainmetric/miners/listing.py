@@ -56,16 +56,15 @@ def triplets_between(pairs: Pairs, distance: Distance, search: Search) -> Triple
 
 
 def _of_rows(pairs: Pairs, distances: Tensor, rows: slice, search: Search) -> Int64[Tensor, "3 t"]:
-    d, negative = distances[rows], pairs.negative[rows]
-    d_an, column = torch.where(negative, d, torch.inf).sort(dim=1, stable=True)
+    d = distances[rows]
+    d_an, column = torch.where(pairs.negative[rows], d, torch.inf).sort(dim=1, stable=True)
     positives = listed(pairs.positive[rows])
     d_ap = d.new_full((len(d), positives.most), -torch.inf)
     d_ap[positives.row, positives.place] = d[positives.row, positives.column]
 
     begin, end = search(d_an, d_ap)
-    end = end.minimum(negative.sum(1, keepdim=True))  # what lies behind are no negatives
     begin, end = begin[positives.row, positives.place], end[positives.row, positives.place]
-    which, rank = ranges(begin, (end - begin).clamp_min(0))
+    which, rank = ranges(begin, end - begin)
     row = positives.row[which]
     return torch.stack([row + rows.start, positives.column[which], column[row, rank]])
 

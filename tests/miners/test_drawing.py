@@ -46,6 +46,11 @@ def test_the_ends_of_the_unit_interval_are_columns_that_have_weight() -> None:
     assert drawn.column.tolist() == [[1, 3]]
 
 
+def test_a_column_of_a_billionth_of_the_weight_can_be_drawn() -> None:
+    u = torch.tensor([[0.5, 1 - 1e-10]], dtype=torch.float64)
+    assert draw_columns((1, 2), lambda rows: torch.tensor([[1.0, 1e-9]]), u).column.tolist() == [[0, 1]]
+
+
 def test_random_triplets_are_uniform() -> None:
     pairs = cases()["roles of three groups"]
     miner, chosen = RandomTriplets(num_per_anchor=2000), Counter[tuple[int, int, int]]()
@@ -101,10 +106,16 @@ def test_an_anchor_whose_negatives_are_all_far_is_dropped() -> None:
 
 
 def test_weights_do_not_overflow_in_many_dimensions() -> None:
-    z = normalize(torch.randn(40, 4096, generator=torch.Generator().manual_seed(0)) + 3 * torch.eye(1, 4096))
-    z[:4] = normalize(z[:1] + 1e-3 * z[:4])
-    chosen = DistanceWeighted(nonzero_loss_cutoff=1.5)(z, labels(0, 40))
-    assert {a for a, _, _ in listed(chosen)} == set(range(40))
+    z, y = normalize(torch.randn(40, 4096, generator=torch.Generator().manual_seed(0))), labels(0, 40)
+    z[:4], y[:4] = (
+        normalize(z[:1] + 0.2 * z[:4]),
+        torch.tensor([0, 1, 0, 1]),
+    )  # the weight of these is e^3000 times that
+    pairs = label_pairs(z, y)
+    chosen = DistanceWeighted(nonzero_loss_cutoff=1.5).select(pairs)
+    assert set(chosen.anchor.tolist()) == set(range(40))
+    assert pairs.negative[chosen.anchor, chosen.negative].all()
+    assert (chosen.negative[chosen.anchor < 4] < 4).all()
 
 
 @DRAWING

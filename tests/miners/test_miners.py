@@ -115,6 +115,14 @@ def test_a_negative_at_the_margin_violates_it_for_pytorch_metric_learning_but_no
     assert len(SemiHard(margin=1.0, distance=Cosine())(z, y)) == 2  # FaceNet's range has its end in it
 
 
+def test_a_negative_as_far_as_the_positive_is_not_beyond_it() -> None:
+    z = torch.tensor([[1.0, 0], [0, 1], [0, -1], [-1, 0]], dtype=torch.float64)  # squared chords of 2, 2 and 4
+    y = torch.tensor([0, 0, 1, 1])
+    assert listed(SemiHard(margin=1.0)(z, y)) == []
+    assert listed(SemiHard(margin=2.0)(z, y)) == listed(EasyPositiveSemiHardNegative()(z, y))
+    assert listed(EasyPositiveSemiHardNegative()(z, y)) == [(0, 1, 3), (1, 0, 2), (2, 3, 1), (3, 2, 0)]
+
+
 def test_ties_go_to_the_first_index() -> None:
     z = torch.tensor([[1.0, 0], [0, 1], [0, 1], [0, -1], [0, -1]], dtype=torch.float64)
     y = torch.tensor([0, 0, 0, 1, 1])
