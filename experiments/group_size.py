@@ -18,10 +18,11 @@ LRS the best Recall@1 on 2,000 training images that are not trained on, mean of 
 
 Command: `python -m experiments.group_size` (an interrupted series goes on where it stopped; 24 runs for the learning
 rates and 60 others, about 20 minutes with both of two cores).
-Finding (3 seeds, 200 steps): under easy positives and hardest negatives (EPHN) L1 collapses in all runs with n of 2 to 16
-(mean cosine above .99, Recall@1 45 to 59%) and in none with n = 32 (69.7%); L2 never does, and hardly depends on n (73.2% at
-n = 2, 75.0% at n = 32). Semi-hard negatives (EPSHN) cure L1's collapse but at n = 2 (47.0%, one seed 33%) it still learns
-little; from n = 4 on it stays 2 to 4 points below L2. With few classes, n matters for L1 and not for L2.
+Finding (3 seeds, 200 steps): under easy positives and hardest negatives (EPHN) L1 collapses in all runs with n of 2
+to 16 (mean cosine above .99, Recall@1 45 to 59%) and in none with n = 32 (69.7%); L2 never does, and hardly depends
+on n (73.2% at n = 2, 75.0% at n = 32). Semi-hard negatives (EPSHN) cure L1's collapse but at n = 2 (47.0%, one seed
+33%) it still learns little; from n = 4 on it stays 2 to 4 points below L2. With few classes, n matters for L1 and not
+for L2.
 """
 
 from __future__ import annotations
