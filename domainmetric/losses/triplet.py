@@ -99,12 +99,13 @@ class TripletLoss(MetricLoss, ABC):
         pairs: Pairs,
         d: Float[Tensor, "a b"],
         gradient: Float[Tensor, "a b"],
-        between: Float[Tensor, "b b"],
-        gradient_between: Float[Tensor, "b b"],
+        between: Float[Tensor, "c b"],
+        gradient_between: Float[Tensor, "c b"],
     ) -> Sums:
         """The sum over all triplets, a few (anchor, positive) pairs and all their columns at a time.
 
         Gradients are added to what is given; those at `between`, the distances among the columns, where the loss swaps.
+        Where it does not, `between` is not looked at.
         """
         value, active = d.new_zeros((), dtype=torch.float64), d.new_zeros((), dtype=torch.float64)
         anchor, positive = (pairs.positive & pairs.negative.any(1, keepdim=True)).nonzero(as_tuple=True)
