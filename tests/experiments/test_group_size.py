@@ -10,7 +10,8 @@ import torch
 
 from domainmetric.randomness import generator
 from experiments import group_size
-from experiments.group_size import Cell, Run, best_lrs, cells_of, finding, pairs_in_groups, table, task_of, work
+from experiments.group_size import Run, best_lrs, cells_of, pairs_in_groups, task_of, work
+from experiments.group_size_report import Cell, finding, table
 from experiments.kept import read
 from tests.experiments.made_digits import write_digits
 
@@ -87,7 +88,7 @@ def test_cells_mark_collapse() -> None:
     assert str(cells["EPHN", "L1"][2]) == "65.0 ± 7.1 (1 collapsed)"
     assert str(cells["EPHN", "L2"][2]) == "65.0 ± 7.1"
     assert finding(cells).startswith("L1 collapses in 1 of 2 runs, L2 in 0 of 2")
-    assert table(cells, dict.fromkeys(cells, 1e-3)).splitlines()[2] == (
+    assert table(cells, Cell(recall=[0.5], cosine=[0.1]), dict.fromkeys(cells, 1e-3)).splitlines()[2] == (
         "| EPHN | L1 | 0.001 | 65.0 ± 7.1 (1 collapsed) |"
     )
 
@@ -103,8 +104,8 @@ def test_the_series_runs_and_goes_on_where_it_stopped(
     assert path.with_suffix(".png").stat().st_size > 10_000
     printed = capsys.readouterr().out
     assert path.with_suffix(".md").read_text() == printed
-    assert printed.count("\n") == 2 + 4
-    assert len(read(path)) == 4 * 2 * 4 + 4 * 2
+    assert printed.count("\n") == 2 + 4 + 1
+    assert len(read(path)) == 4 * 2 * 4 + 4 * 2 + 1
     monkeypatch.setattr(group_size, "work", None)
     assert group_size.main(command) == 0
     assert group_size.main([*command, "--steps", "3"]) == 1
