@@ -21,12 +21,20 @@ from domainmetric.miners.hard import (
 )
 from domainmetric.miners.random import RandomTriplets
 from domainmetric.miners.semi_hard import MarginViolating, SemiHard
+from domainmetric.pairs import Roles, StepPairs
 from domainmetric.randomness import generator
-from domainmetric.types import Pairs
-from tests.reference import all_triplets, apart, columns
+from domainmetric.types import Group, Pairs
+from tests.reference import all_triplets, apart, columns, labels, unit
 
 Triplet = tuple[int, int, int]
 Reference = Callable[[Pairs], list[Triplet]]
+
+
+def both_domains() -> Pairs:
+    """Target rows, some of which are dropped, against the source and themselves."""
+    source = Group(z=unit(0, 14), labels=labels(1, 14))
+    target = Group(z=unit(2, 9), labels=labels(3, 9), keep=torch.arange(9) % 5 != 0)
+    return StepPairs({"source": source, "target": target}).of(Roles(anchor="target", positive="both", negative="both"))
 
 
 def valid_anchors(pairs: Pairs) -> list[int]:

@@ -22,7 +22,7 @@ from domainmetric.miners.hard import (
 from domainmetric.miners.semi_hard import MarginViolating, SemiHard
 from domainmetric.pairs import label_pairs
 from tests.contracts.family import classes, members, named
-from tests.miners.references import REFERENCES, Reference
+from tests.miners.references import REFERENCES, Reference, both_domains
 from tests.reference import cases, labels, listed, unit
 
 with warnings.catch_warnings():
@@ -36,9 +36,9 @@ sets = pytest.mark.parametrize("case", ["within", "across"])
 
 
 @references
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", [*cases(), "both domains"])
 def test_miners_are_those_of_loops(miner: Miner, reference: Reference, case: str) -> None:
-    pairs = cases()[case]
+    pairs = {**cases(), "both domains": both_domains()}[case]
     assert sorted(listed(miner.select(pairs))) == sorted(reference(pairs))
 
 

@@ -23,6 +23,7 @@ from domainmetric.step import PartContext
 from domainmetric.terms import Metric
 from domainmetric.types import Group, Pairs
 from tests.contracts.steps import D, K, aligned_step
+from tests.miners.references import both_domains
 from tests.reference import cases, labels, listed, unit
 
 with warnings.catch_warnings():
@@ -121,8 +122,8 @@ def dropped_rows() -> Pairs:
 @same
 @pytest.mark.parametrize(
     "pairs",
-    [cases()["within"], cases()["across"], cases()["roles"], with_memory(), dropped_rows()],
-    ids=["within", "across", "roles", "memory", "dropped rows"],
+    [cases()["within"], cases()["across"], cases()["roles"], with_memory(), both_domains(), dropped_rows()],
+    ids=["within", "across", "roles", "memory", "both domains", "dropped rows"],
 )
 def test_theirs_find_what_ours_find(theirs: PmlMiner, ours: Miner, pairs: Pairs) -> None:
     chosen = listed(theirs.select(pairs))
