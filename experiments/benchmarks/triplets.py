@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -91,9 +90,9 @@ def theirs(loss: losses.BaseMetricLossFunction, miner: miners.BaseMiner | None =
 
 
 def product(z: Tensor, y: Tensor) -> Tensor:
-    """The bare matrix product that every method needs, and a gradient through all of it."""
+    """The bare matrix product that every method needs; its backward pass gets a gradient at each element."""
     del y
-    return torch.mm(z, z.T).square().sum()
+    return torch.mm(z, z.T)
 
 
 SQUARED = distances.LpDistance(power=2)
@@ -140,7 +139,7 @@ CASES = (
     Case(name="batch_all", batch=1024, against="batch_all/pml", repeats=2, at_least=50.0, at_most_mb=120),
     Case(name="batch_all", batch=4096, repeats=3, at_most_s=5.0, at_most_mb=400),
     Case(name="semi_hard_all", batch=4096, repeats=3, at_most_s=5.0, at_most_mb=400),
-    Case(name="nt_xent", batch=256, against="nt_xent/pml", repeats=5),
+    Case(name="nt_xent", batch=256, against="nt_xent/pml", repeats=2),
     Case(name="nt_xent", batch=4096, repeats=3, at_most_s=2.0),
     Case(name="sup_con", batch=1024, against="sup_con/pml", repeats=5),
     Case(name="contrastive", batch=1024, against="contrastive/pml", repeats=5),
@@ -151,8 +150,9 @@ CASES = (
 def once(work: Work, z: Tensor, y: Tensor) -> float:
     """Milliseconds of one forward and backward pass."""
     z.grad = None
+    gradient = torch.ones(len(z), len(z)) if work is product else None
     began = time.perf_counter()
-    work(z, y).backward()
+    work(z, y).backward(gradient)
     return 1000 * (time.perf_counter() - began)
 
 
@@ -197,9 +197,15 @@ def print_peak(name: str, size: int) -> None:
     """In the fresh process: what `peak` reads."""
     once(WORKS[name], *batch(64))
     z, y = batch(size)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = high_water_mb()
     once(WORKS[name], z, y)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(high_water_mb() - before)
+
+
+def high_water_mb() -> float:
+    """The most memory that this process has held (not `ru_maxrss`, which a child begins with its parent's)."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
 
 
 def disagreements() -> list[str]:
