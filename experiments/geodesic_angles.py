@@ -28,7 +28,7 @@ CORNER = (0.2, 1.5)
 GAMMAS = (0.0, 0.5, 0.9)
 LOOK_AT = (0, 10, 30, 100)
 """Steps at which a run is looked at, beside its last one."""
-SHARE, LR = 0.25, 0.03
+SHARE, LR = 0.25, 0.003
 """Margin as a share of the distance of orthogonal vectors, and the learning rate of the runs that are looked at."""
 
 Row = dict[str, Any]

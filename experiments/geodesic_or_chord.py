@@ -11,14 +11,16 @@ Parts (`--part`, all by default):
 * `collapse`: the toy's question on SVHN: 6 losses x 3 batches x 2 learning rates x 3 seeds.
 * `recall`: Recall@1 among SVHN digits that were never trained on, each arm at its best margin.
 
-Protocol of `recall`, stated before the runs. Train on the digits 0 to 4, 5 classes x 8 examples, all triplets, 200
-steps; retrieve among 4,000 images of the digits 5 to 9. Learning rates (one for an optimizer, the best for chord^2 and
-geodesic together) and margins (a grid of 4 for each arm, in shares of the distance of orthogonal vectors, so that it is
-the same for all) are chosen by Recall@1 on 2,000 other images of 0 to 4, on seeds of their own. The final seeds are
-fresh. Gradients are `matched`: what the network is given at its raw vectors has length 1 in every step for every
-arm, and the learning rate alone says how far it goes, so distances differ in direction and in how they weigh triplets.
-With Adam a constant factor on the loss does nothing, so its arm is left as it is: what one gets who swaps the distance.
-Cosine with half the margin is half of chord^2, and takes its margin: what differs between them is rounding.
+Protocol of `recall`, stated before the final runs. Train on the digits 0 to 4, 5 classes x 8 examples, all triplets,
+200 steps; retrieve among 4,000 images of the digits 5 to 9. Chosen by Recall@1 on 2,000 other images of 0 to 4, on
+seeds of their own: a learning rate for each optimizer and place of normalization (the best for its first and last
+distance together), and a margin for each arm, from a grid of 4 in shares of the distance of orthogonal vectors, so that
+it is the same for all. The final seeds are fresh. Gradients are `matched`: a batch's gradient has length 1 on the
+sphere for every arm, in every step, and the learning rate alone says how far it goes, so distances differ in direction
+and in how they weigh triplets against each other. With Adam a constant factor on the loss does nothing, so its arms are
+left as they are: what one gets who swaps the distance. Cosine with half the margin is half of chord^2, and takes its
+margin. (A first form of matching, length 1 before the normalization, was given up on validation results: the lengths of
+the vectors then grow without end, and every distance trains badly.)
 **Two arms count as equivalent if the 95% t-interval of their paired difference over the seeds lies within +-0.5 points
 of Recall@1**; as different if it excludes zero; else as undecided. Intervals are not corrected for their number.
 

@@ -52,7 +52,7 @@ class Plan:
     shares: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0)
     """Margins, as shares of each distance of orthogonal vectors."""
     lrs: Mapping[str, tuple[float, ...]] = field(
-        default_factory=lambda: {"matched": (0.01, 0.03, 0.1), "adam": (1e-3, 3e-3)}
+        default_factory=lambda: {"matched": (1e-3, 3e-3, 1e-2, 3e-2), "adam": (3e-4, 1e-3, 3e-3)}
     )
     tuning_seeds: tuple[int, ...] = (100, 101)
     """The first one alone chooses the learning rates, and the margins of what is normalized elsewhere."""
@@ -85,7 +85,6 @@ def run_of(plan: Plan, arm: Arm, *, share: float, lr: float, seed: int, judge: s
 
 def series(plan: Plan, finish: Finish) -> Outcome:
     """Choose learning rates, then margins, then run the final seeds. `finish` runs what is missing."""
-    lrs = {name: best_lr(plan, name, finish) for name in plan.lrs}
     margins: list[Row] = []
     recalls: dict[Arm, dict[int, float]] = {}
     finals: list[Row] = []
@@ -96,8 +95,8 @@ def series(plan: Plan, finish: Finish) -> Outcome:
         (AFTER, plan.few_seeds, plan.tuning_seeds[:1]),
         (FREE, plan.few_seeds, plan.tuning_seeds[:1]),
     ):
+        lr = best_lr(plan, arms, finish)
         for arm in arms:
-            lr = lrs[arm.optimizer]
             if is_half_chord(arm):
                 chosen[arm] = chosen[arms[0]]  # the same loss, halved
             else:
@@ -108,7 +107,7 @@ def series(plan: Plan, finish: Finish) -> Outcome:
                     | {"chosen": chosen[arm]}
                 )  # fmt: skip
         runs = {
-            (arm, seed): run_of(plan, arm, share=chosen[arm], lr=lrs[arm.optimizer], seed=seed, judge="test")
+            (arm, seed): run_of(plan, arm, share=chosen[arm], lr=lr, seed=seed, judge="test")
             for seed in seeds
             for arm in arms
             if seed in plan.check_seeds or not is_half_chord(arm)
@@ -117,7 +116,7 @@ def series(plan: Plan, finish: Finish) -> Outcome:
         for arm in arms:
             results = {seed: found[run.name] for (other, seed), run in runs.items() if other == arm}
             recalls[arm] = {seed: 100 * result["test_recall_at_1"] for seed, result in results.items()}
-            finals.append(final_row(arm, chosen[arm], lrs[arm.optimizer], list(results.values())))
+            finals.append(final_row(arm, chosen[arm], lr, list(results.values())))
     return Outcome(margins=margins, finals=finals, differences=differences(recalls), recalls=recalls)
 
 
@@ -126,18 +125,16 @@ def is_half_chord(arm: Arm) -> bool:
     return arm.distance == "cosine" and arm.normalized == "in the graph"
 
 
-def best_lr(plan: Plan, optimizer: str, finish: Finish) -> float:
-    """The learning rate of the best Recall@1 of chord^2 and geodesic together, at the second smallest margin."""
+def best_lr(plan: Plan, arms: Sequence[Arm], finish: Finish) -> float:
+    """The learning rate of the best Recall@1 of the first and the last arm together, at the second smallest margin."""
     runs = {
-        (lr, name): run_of(
-            plan, Arm(distance=name, optimizer=optimizer), share=plan.shares[1], lr=lr, seed=plan.tuning_seeds[0]
-        )
-        for lr in plan.lrs[optimizer]
-        for name in ("chord^2", "geodesic")
+        (lr, arm): run_of(plan, arm, share=plan.shares[1], lr=lr, seed=plan.tuning_seeds[0])
+        for lr in plan.lrs[arms[0].optimizer]
+        for arm in (arms[0], arms[-1])
     }
     found = finish(list(runs.values()))
     scores = {key: found[run.name]["validation_recall_at_1"] for key, run in runs.items()}
-    return max(plan.lrs[optimizer], key=lambda lr: scores[lr, "chord^2"] + scores[lr, "geodesic"])
+    return max(plan.lrs[arms[0].optimizer], key=lambda lr: scores[lr, arms[0]] + scores[lr, arms[-1]])
 
 
 def tune(plan: Plan, arm: Arm, lr: float, seeds: Sequence[int], finish: Finish) -> dict[float, float]:

@@ -66,8 +66,8 @@ class DigitRun:
     n: int
     """Examples of each of the 5 digits in a batch."""
     optimizer: str
-    """`matched`: SGD with momentum 0.9 on gradients of length 1 at `raw`; `adam`; both with a rate that falls linearly
-    to zero. `sgd`: plain, at a constant rate, as on the toy."""
+    """`matched`: SGD with momentum 0.9 on gradients that have length 1 in every batch, at the vectors that the loss
+    sees; `adam`; both with a rate that falls linearly to zero. `sgd`: plain, at a constant rate, as on the toy."""
     lr: float
     seed: int
     steps: int
@@ -156,7 +156,7 @@ def train(run: DigitRun, task: Task, watch: Watch | None = None) -> TrainedDigit
         if watch is not None:
             watch(step, encoder, raw, labels[rows])
         if run.optimizer == "matched":
-            gradient = gradient / gradient.norm().clamp_min(TINY)
+            gradient = gradient / seen_length(gradient, raw.detach(), run.normalized).clamp_min(TINY)
         optimizer.zero_grad(set_to_none=True)
         raw.backward(gradient)
         optimizer.step()
@@ -168,6 +168,15 @@ def train(run: DigitRun, task: Task, watch: Watch | None = None) -> TrainedDigit
         if step % max(1, run.steps // LOOKS) == 0:
             spread.append(round(mean_cosine(normalize(raw.detach())), 4))
     return TrainedDigits(encoder=encoder, active=active, spread=spread, length=length)
+
+
+def seen_length(gradient: Float[Tensor, "b d"], raw: Float[Tensor, "b d"], normalized: str) -> Float[Tensor, ""]:
+    """The length of a batch's gradient where the loss sees the vectors, from the one at the raw vectors.
+
+    The way back through the normalization divides it by the vectors' lengths. That is left to act: lengths grow with
+    every step along the sphere, and gradients of length 1 at the raw vectors would make them grow without end.
+    """
+    return (gradient * raw.norm(dim=1, keepdim=True)).norm() if normalized == "in the graph" else gradient.norm()
 
 
 def optimizer_of(run: DigitRun, encoder: Encoder) -> torch.optim.Optimizer:
