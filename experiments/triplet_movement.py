@@ -7,13 +7,13 @@ training? And what does the scatter of (S_ap, S_an) over a test set look like at
 with n = 8?
 Command: `python -m experiments.triplet_movement [--data-root FOLDER] [--workers 2]`, about six minutes of one core.
 
-Finding (3 seeds, shares of about 950 triplets an arm): no, L2 does not move more triplets down-right. Late, on MNIST, an
-update by the loss that trained moves 55% of the HPHN triplets down-right by L1 and 49% by L2, and of the EPEN ones 38%
-and 6%; L2 sends most EPEN triplets up-right (69%), since their S_an is negative. On SVHN L1 has collapsed (S_ap and S_an
-of .99 and more) and two thirds of its HPHN triplets move up-right, that is, deeper; one update by L2 at the same weights
-moves all of them down-left, out of the corner. What L2 is good for is this corner, as the vector field predicts; the
-predicted direction agrees with the measured one to a cosine of .5 to .98. Over the whole test set with n = 2, L1 ends in
-one point on both data sets, L2 does not (hard triplets 2.3% on MNIST; with n = 8 L1 1.4%, L2 1.1%).
+Finding (3 seeds, shares of about 950 triplets an arm): no, L2 does not move more triplets down-right. Late, on MNIST,
+an update by the loss that trained moves 55% of the HPHN triplets down-right by L1 and 49% by L2, and of the EPEN ones
+38% and 6%; L2 sends most EPEN triplets up-right (69%), since their S_an is negative. On SVHN L1 has collapsed (S_ap
+and S_an of .99 and more) and two thirds of its HPHN triplets move up-right, that is, deeper; one update by L2 at the
+same weights moves all of them down-left, out of the corner. What L2 is good for is this corner, as the vector field
+predicts; the predicted direction agrees with the measured one to a cosine of .5 to .98. Over the whole test set with
+n = 2, L1 ends in one point on both data sets, L2 does not (hard triplets 2.3% on MNIST; with n = 8 L1 1.4%, L2 1.1%).
 """
 
 from __future__ import annotations
