@@ -73,7 +73,7 @@ def by_rows(
     """A loss of each row, and the gradient of their sum at the distances; autograd sees one block of rows at a time."""
     values, gradient = distances.new_empty(len(distances)), torch.empty_like(distances)
     for rows in blocks(distances):
-        at = distances[rows].clone().requires_grad_()
+        at = distances[rows].detach().requires_grad_()
         with torch.enable_grad():
             of_rows = loss(at, pairs.positive[rows], pairs.negative[rows])
             total = of_rows.sum()
