@@ -133,16 +133,16 @@ def save(figure: Figure, path: Path) -> Path:
 def draw_movement(domain: str, seen: Mapping[Run, Seen]) -> Figure:
     """Mean arrows, of all seeds together: a row for each loss, a column for each miner and time."""
     rows: dict[str, dict[str, ArrowField]] = {}
-    mean: dict[str, list[float]] = {}
+    right: dict[str, list[float]] = {}
     for loss in LOSSES:
         runs = [what for run, what in seen.items() if (run.domain, run.loss) == (domain, loss) and what.movements]
         arms = [arm for arm in runs[0].movements if arm[2] == loss]
         for step, miner, _ in sorted(arms, key=lambda arm: (list(MINERS).index(arm[1]), arm[0])):
             moved = joined([what.movements[step, miner, loss] for what in runs])
             rows.setdefault(f"trained and moved by {loss}", {})[f"{miner}, step {step}"] = arrows(moved, loss)
-            mean.setdefault(f"{loss} {miner}", []).append(moved.shares().down_right)
-    told = ", ".join(f"{name} {100 * fmean(values):.0f}%" for name, values in mean.items())
-    return movement_arrows(rows, title=f"{domain.upper()}: triplets that an update moves down-right: {told}")
+            right.setdefault(f"{loss} {miner}", []).append(moved.shares().down_right)
+    told = ", ".join(f"{name} {values[0]:.0%} to {values[-1]:.0%}" for name, values in right.items())
+    return movement_arrows(rows, title=f"{domain.upper()}: share moved down-right, early to late: {told}")
 
 
 def arrows(moved: Movement, update: str) -> ArrowField:

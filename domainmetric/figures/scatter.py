@@ -76,7 +76,7 @@ def movement_arrows(rows: Mapping[str, Mapping[str, ArrowField]], *, title: str)
 
     In each square the longest measured and the longest predicted arrow are drawn equally long: directions compare.
     """
-    figure, grid = _squares(rows, title)
+    figure, grid = _squares(rows, title, height=2.9)
     every = [field for row in rows.values() for field in row.values()]
     low = _low([np.concatenate([field.s_ap, field.s_an]) for field in every])
     for axes, (name, field) in zip(grid, chain(*(row.items() for row in rows.values())), strict=True):
@@ -103,10 +103,10 @@ def movement_arrows(rows: Mapping[str, Mapping[str, ArrowField]], *, title: str)
     return figure
 
 
-def _squares(rows: Mapping[str, Mapping[str, Any]], title: str) -> tuple[Figure, list[Axes]]:
+def _squares(rows: Mapping[str, Mapping[str, Any]], title: str, *, height: float = 2.5) -> tuple[Figure, list[Axes]]:
     """One square for each entry, row by row; those of a shorter row are left blank. The rows are named at the left."""
     num_columns = max([1, *(len(row) for row in rows.values())])
-    figure = new_figure(0.7 + 2.35 * num_columns, 0.9 + 2.5 * max(1, len(rows)), title=title)
+    figure = new_figure(0.7 + 2.35 * num_columns, 0.9 + height * max(1, len(rows)), title=title)
     table = figure.subplots(max(1, len(rows)), num_columns, squeeze=False)
     found: list[Axes] = []
     for number, (name, row) in enumerate(rows.items()):
@@ -155,6 +155,5 @@ def _arrows(axes: Axes, field: ArrowField, d_ap: np.ndarray, d_an: np.ndarray, s
         return
     sides = np.diff(np.unique(np.concatenate([field.s_ap, field.s_an]).round(6)))
     scale = longest / (1.5 * float(sides.min()) if len(sides) else 0.15)
-    axes.quiver(
-        field.s_ap, field.s_an, d_ap, d_an, color=shade, angles="xy", scale_units="xy", scale=scale, width=0.006
-    )
+    look: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "width": 0.006}
+    axes.quiver(field.s_ap, field.s_an, d_ap, d_an, color=shade, scale=scale, **look)
