@@ -71,6 +71,12 @@ def test_a_root_of_squared_chords_gives_no_nan_where_points_coincide() -> None:
     assert z.grad is not None and z.grad.isfinite().all()
 
 
+def test_squared_chords_are_never_negative() -> None:
+    z = unit(0, 40, 64, dtype=torch.float32).repeat(3, 1)
+    found = squared_chord(z, z)
+    assert (found >= 0).all() and (found == 0).any()
+
+
 def test_squared_chords_of_nothing_are_none() -> None:
     a, none = unit(0, 3).requires_grad_(), unit(1, 3)[:0].requires_grad_()
     assert squared_chord(a, none).shape == (3, 0) and squared_chord(none, a).shape == (0, 3)
@@ -416,3 +422,8 @@ def test_a_module_can_be_a_distance() -> None:
     distance = FromPairwise(function=torch.nn.PairwiseDistance())
     assert torch.equal(distance.pairwise(x, y), Lp().pairwise(x, y))
     assert distance.pairwise(x.float(), y.float()).dtype == torch.float32
+
+
+def test_a_function_may_compute_in_a_type_of_its_own() -> None:
+    distance = FromPairwise(function=lambda x, y: city_block(x.double(), y.double()))
+    assert distance.pairwise(unit(0, 4).float(), unit(1, 4).float()).dtype == torch.float32
