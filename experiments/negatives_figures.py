@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, quantiles, stdev
+from statistics import fmean, median, quantiles, stdev
 from typing import Any
 
 import numpy as np
@@ -41,8 +41,15 @@ def whole_step(times: Times) -> Mapping[str, Sequence[float]]:
 
 def middle(values: Sequence[float]) -> tuple[float, float, float]:
     """Lower quartile, median, upper quartile."""
-    low, median, high = quantiles(values, n=4)
-    return low, median, high
+    low, half, high = quantiles(values, n=4)
+    return low, half, high
+
+
+def paired(times: Times, arm: str) -> float:
+    """How many times as long as the first arm's step an arm's step takes: the median over the rounds."""
+    steps = whole_step(times)
+    first = next(iter(steps.values()))
+    return median(own / other for own, other in zip(steps[arm], first, strict=True))
 
 
 def curve(result: Mapping[str, Any]) -> tuple[list[int], list[float]]:
@@ -76,6 +83,7 @@ def table(results: Results, times: Times, lrs: Mapping[str, float]) -> str:
     """Markdown: one line for each arm."""
     heads = ["arm", "lr", *(f"negatives {what} (before, after)" for what in COUNTS.values())]
     heads += [f"{what}, ms (quartiles)" for what in times]
+    heads += [f"step against {next(iter(results))}, paired"]
     heads += ["Recall@1 after equal steps, %", "after equal time, %", "active share, first to last look", "collapsed"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     timed = after_equal_time(results, times)
@@ -83,8 +91,9 @@ def table(results: Results, times: Times, lrs: Mapping[str, float]) -> str:
         cells = [arm, f"{lrs[arm]:g}"]
         cells += [f"{count(seeds, 'before', what):.3g}, {count(seeds, 'after', what):.3g}" for what in COUNTS]
         for by_arm in times.values():
-            low, median, high = middle(by_arm[arm])
-            cells.append(f"{median:.2f} ({low:.2f}, {high:.2f})")
+            low, half, high = middle(by_arm[arm])
+            cells.append(f"{half:.2f} ({low:.2f}, {high:.2f})")
+        cells.append(f"{paired(times, arm):.3f}")
         first, last = (100 * fmean(seed["own_share"][place] for seed in seeds) for place in (0, -1))
         collapsed = sum(seed["mean_cosine"] > COLLAPSED for seed in seeds)
         cells += [spread([100 * seed["recall_at_1"] for seed in seeds]), spread(timed[arm])]
@@ -95,11 +104,10 @@ def table(results: Results, times: Times, lrs: Mapping[str, float]) -> str:
 
 def costs(results: Results, times: Times) -> Figure:
     """How many negatives an anchor uses, and what a step costs: a row for each arm."""
-    cost = {arm: middle(values)[1] for arm, values in whole_step(times).items()}
-    most = max(cost, key=lambda arm: cost[arm])
+    most = max(results, key=lambda arm: paired(times, arm))
     title = (
         f"Using all negatives costs little beside the encoder: the dearest step ({most}) takes "
-        f"{cost[most] / min(cost.values()) - 1:.0%} more than the cheapest"
+        f"{paired(times, most) - 1:.0%} more than that of one random triplet for each anchor"
     )
     figure = new_figure(10.5, 4.4, title=title)
     left, right = figure.subplots(1, 2, sharey=True)
@@ -120,9 +128,9 @@ def costs(results: Results, times: Times) -> Figure:
     left.set_yticks(list(rows.values()), list(rows))
     for index, (what, by_arm) in enumerate(times.items()):
         for arm, values in by_arm.items():
-            low, median, high = middle(values)
+            low, half, high = middle(values)
             right.errorbar(
-                median, rows[arm] + 0.2 * (1.5 - index), xerr=[[median - low], [high - median]], fmt="os^D"[index % 4],
+                half, rows[arm] + 0.2 * (1.5 - index), xerr=[[half - low], [high - half]], fmt="os^D"[index % 4],
                 markersize=4, color=color(index + 3), label=what if arm == next(iter(by_arm)) else None,
             )  # fmt: skip
     right.set_xscale("log")
