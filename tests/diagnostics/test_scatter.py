@@ -82,3 +82,11 @@ def test_near_collapse_correct_and_hard_are_still_told_apart() -> None:
     found = scatter(Group(z=z, labels=y), EPHN)
     assert torch.equal(found.correct, exact.correct)
     assert 0 < float(found.correct.double().mean()) < 1
+
+
+def test_squared_chords_that_float32_similarities_could_not_tell_apart() -> None:
+    pairs = label_pairs(unit(0, 3, dtype=torch.float32), torch.tensor([0, 0, 1]))
+    pairs.sq_chord.copy_(torch.tensor([0.0, 1e-9, 3e-9]))
+    found = points(pairs, EPHN.select(pairs))
+    assert found.correct[0]
+    assert float(found.s_ap[0] - found.s_an[0]) == pytest.approx(1e-9, rel=1e-3)

@@ -120,6 +120,12 @@ def test_equal_time_reads_the_dearer_arm_earlier() -> None:
     assert reached == {"cheap": [60.0], "dear": [50.0, 50.0]}
 
 
+def test_steps_are_compared_round_by_round() -> None:
+    times = {"whole step, 128": {"one": [1.0, 10.0, 100.0], "two": [2.0, 20.0, 500.0]}}
+    assert negatives_figures.paired(times, "two") == 2
+    assert negatives_figures.paired(times, "one") == 1
+
+
 def test_each_arm_gets_its_best_learning_rate() -> None:
     common = {"seed": 0, "steps": 1, "domain": "svhn", "held_out": False, "num_test": 1, "widths": (1, 1, 1)}
     runs = [Run(arm=arm, lr=lr, validate=True, **common) for arm in ARMS for lr in LRS]  # type: ignore[arg-type]

@@ -38,6 +38,8 @@ def test_a_tie_is_hard_and_the_margin_itself_is_semi_hard() -> None:
     pairs = label_pairs(z, torch.tensor([0, 0, 1, 1]))
     pairs.sq_chord.copy_(torch.tensor([[0.0, 0.5, 0.5, 0.5 + MARGIN]] * 4))
     assert difficulty(pairs, as_triplets([(0, 1, 2), (0, 1, 3)])).tolist() == [0, 1, 1]
+    every = all_triplets(pairs)
+    assert difficulty(pairs).tolist() == difficulty(pairs, as_triplets(every)).tolist() == one_by_one(pairs, every)
 
 
 def test_all_triplets_of_many_anchors_are_estimated_from_some(monkeypatch: pytest.MonkeyPatch) -> None:
