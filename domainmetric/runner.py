@@ -18,7 +18,7 @@ from domainmetric.training import runtime
 from domainmetric.training.batches import data_root, load
 from domainmetric.training.checkpoint import read_json, read_tensors, write_json
 from domainmetric.training.evaluation import Look
-from domainmetric.training.final import Final, final_matches, save_embeddings
+from domainmetric.training.final import Final, final_matches, matches_table, save_arrays
 from domainmetric.training.phases import (
     CHECKPOINT,
     MODEL,
@@ -109,8 +109,11 @@ def carry_out(folder: Path, experiment: Experiment) -> Path:
         with fabric.autocast():
             final = Final(experiment, network, data)
             matches = final_matches(state, data)
+            table = None if matches is None or state.teacher is None else matches_table(*matches, state.teacher, data)
         report = summarize(session, record, final, matches, machine)
-        save_embeddings(final, folder / "embeddings.npz")
+        save_arrays(final.embeddings(), folder / "embeddings.npz")
+        if table is not None:
+            save_arrays(table, folder / "matches.npz")
         draw(session, final, matches)
         log.summary(report)
         write_json(folder / run_folder.REPORT, report)

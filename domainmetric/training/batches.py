@@ -26,6 +26,8 @@ class RunData:
     """All sets of a run. The target's training labels live apart, and only the named readers get them."""
 
     source_train: ImageSet
+    source_train_rows: Int64[Tensor, " n"]
+    """Row of each of its items in the source's training split as the domain loads it, held-out items included."""
     source_validation: ImageSet
     source_test: ImageSet
     target_train: ImageSet
@@ -48,8 +50,10 @@ def load(experiment: Experiment, root: Path, device: torch.device) -> RunData:
     target = experiment.data.target.load("train", root=root, size=size)
     order = torch.randperm(len(source), generator=generator("cpu", experiment.seed, "source validation"))
     held_out = round(experiment.source_validation * len(source))
+    train_rows = order[held_out:].sort().values
     return RunData(
-        source_train=source.take(order[held_out:].sort().values).to(device),
+        source_train=source.take(train_rows).to(device),
+        source_train_rows=train_rows.to(device),
         source_validation=source.take(order[:held_out].sort().values).to(device),
         source_test=experiment.data.source.load("test", root=root, size=size).to(device),
         target_train=target.unlabelled().to(device),

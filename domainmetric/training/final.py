@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from domainmetric.metrics.domain_gap import mmd, proxy_a_distance
 from domainmetric.metrics.retrieval import retrieval
 from domainmetric.models.network import Network
 from domainmetric.training.batches import RunData
+from domainmetric.training.checkpoint import write_bytes
 from domainmetric.training.evaluation import encode, judge
 from domainmetric.training.state import PhaseState
 from domainmetric.types import Encoded, ImageSet, Matches
@@ -119,8 +120,34 @@ def anchors_report(rows: torch.Tensor, matches: Matches, data: RunData) -> dict[
     return judge(matches, num_source, num_classes, None if oracle is None else oracle[rows])
 
 
-def save_embeddings(final: Final, path: Path) -> Path:
-    """Write the embeddings as a compressed .npz, whole or not at all."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
-        np.savez_compressed(file, **final.embeddings())  # type: ignore[arg-type]
-    return Path(file.name).replace(path)
+@torch.no_grad()
+def matches_table(rows: torch.Tensor, matches: Matches, teacher: Network, data: RunData) -> dict[str, NDArray[Any]]:
+    """Who stood for whom at the end, as `matches.npz` holds it; a anchors for each of m target items.
+
+    * `rows` (m): rows of the target's training split as its domain loads it, the same ones in every run of a pair.
+    * `source_index` (m, a): rows of the source's training split as its domain loads it, held-out rows counted, so that
+      images are found without knowing which rows were held out.
+    * `label`, `confidence` and `keep` (m): as in `Matches`. Where `keep` is false, the others mean nothing.
+    * `similarity` (m, a): cosine of target item and anchor, as the teacher embeds their clean images.
+    """
+    anchors = matches.source_index.clamp(0, len(data.source_train) - 1)  # of dropped items it may be anything
+    used, place = anchors.unique(return_inverse=True)
+    z_t = encode(teacher, "target", data.target_train.images[rows]).z.float()
+    z_s = encode(teacher, "source", data.source_train.images[used]).z.float()
+    columns = {
+        "rows": rows,
+        "source_index": data.source_train_rows[anchors],
+        "label": matches.label,
+        "confidence": matches.confidence.float(),
+        "keep": matches.keep,
+        "similarity": torch.stack([(z_t * z_s[column]).sum(1) for column in place.unbind(1)], 1),
+    }
+    return {name: value.cpu().numpy() for name, value in columns.items()}
+
+
+def save_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> Path:
+    """Write arrays as a compressed .npz, whole or not at all."""
+    buffer = BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, buffer.getvalue())
+    return path

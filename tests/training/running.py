@@ -95,7 +95,6 @@ def bare(stopping: Callable[[int], bool]) -> Iterator[None]:
         patch.setattr(runner, "StopFlag", Flag)
         patch.setattr(runner, "summarize", summarize)
         patch.setattr(runner, "draw", lambda *_: None)
-        patch.setattr(runner, "save_embeddings", lambda *_: None)
         yield
 
 
