@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -208,6 +209,24 @@ def test_tiny_series_writes_everything_and_goes_on_where_it_stopped(
     assert capsys.readouterr().out == first
     assert (tmp_path / "tiny" / "recall.json").read_text() == records
     assert all(set(record) == {"settings", "result"} for record in json.loads(records).values())
+
+
+@pytest.mark.parametrize("part", ["toy", "collapse", "recall"])
+def test_the_published_tables_are_what_the_kept_results_say(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(run: object, root: Path | None = None) -> dict[str, object]:
+        raise AssertionError(f"{run} is not kept")
+
+    monkeypatch.setattr(geodesic_runs, "work", work)
+    monkeypatch.setattr(collapse_toy, "work", work)
+    published = geodesic_or_chord.RESULTS
+    shutil.copy(published / f"{part}.json", tmp_path)
+    assert geodesic_or_chord.main(["--part", part, "--results", str(tmp_path), "--data-root", str(tmp_path)]) == 0
+    tables = sorted(tmp_path.glob("*.md"))
+    assert tables
+    for table in tables:
+        assert table.read_text() == (published / table.name).read_text()
 
 
 def test_missing_data_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
