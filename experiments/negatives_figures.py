@@ -154,7 +154,7 @@ def recalls(results: Results, times: Times) -> Figure:
     order = sorted(final, key=lambda arm: -final[arm])
     best, worst = order[0], order[-1]
     title = f"After equal steps {best} retrieves best ({final[best]:.1f}%), {worst} worst ({final[worst]:.1f}%)"
-    figure = new_figure(10.5, 4.4, title=title)
+    figure = new_figure(11.5, 4.4, title=title)
     left, right = figure.subplots(1, 2, sharey=True)
     tidy(left, title="Equal steps", x="steps", y="Recall@1 on test images, %")
     tidy(right, title="Equal time: steps x median CPU time of a step", x="CPU seconds, one thread")
@@ -170,8 +170,9 @@ def recalls(results: Results, times: Times) -> Figure:
     end = min(cost.values()) / 1000 * curves[0][0][-1]
     right.axvline(end, color=QUIET, linewidth=0.9, linestyle=":")
     right.text(end, left.get_ylim()[0], "equal time ", fontsize=SMALL_SIZE, color=QUIET, ha="right", va="bottom")
-    left.legend(
-        loc="lower right",
+    figure.legend(
+        *left.get_legend_handles_labels(),
+        loc="outside right center",
         frameon=False,
         fontsize=SMALL_SIZE,
         labelcolor=INK,

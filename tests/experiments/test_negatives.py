@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,11 @@ def test_the_series_runs_and_goes_on_where_it_stopped(
     assert printed.count("\n") == 2 + len(ARMS)
     monkeypatch.setattr(negatives_per_update, "work", None)
     assert negatives_per_update.main(command) == 0
+
+
+def test_the_published_table_is_what_the_kept_results_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(negatives_per_update, "work", None)
+    shutil.copy(negatives_per_update.RESULTS / "svhn_ordinary.json", tmp_path)
+    assert negatives_per_update.main(["--results", str(tmp_path), "--workers", "1"]) == 0
+    published = (negatives_per_update.RESULTS / "svhn_ordinary.md").read_text()
+    assert (tmp_path / "svhn_ordinary.md").read_text() == published
