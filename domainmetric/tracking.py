@@ -19,3 +19,5 @@ class Tracking:
     """The W&B project that the run belongs to."""
     tags: tuple[str, ...] = ()
     """W&B tags of the run."""
+    group: str | None = None
+    """W&B group of the run, such as an ablation's name; None makes a group of the run's own."""

@@ -229,26 +229,36 @@ def network_tensors(network: Network) -> dict[str, Tensor]:
 
 
 def reuse_key(session: Session, name: str, phase: Phase) -> str | None:
-    """Hash of all that a first, source-only phase depends on; None for other phases, which are never reused.
-
-    Nor is a phase among whose checkpoints the best is to be chosen: the store holds the last one alone.
-    """
-    experiment = session.experiment
-    chosen = len(experiment.phases) == 1 and isinstance(experiment.selection, BestScore)
-    if not isinstance(phase, SourcePhase) or next(iter(experiment.phases)) != name or chosen:
+    """Hash of all that a first, source-only phase depends on; None for other phases, which are never reused."""
+    shared = reusable(session.experiment)
+    if shared is None or next(iter(session.experiment.phases)) != name:
         return None
-    fields = ("seed", "image_size", "source_validation", "model", "data", "evaluation")
     machine = runtime.description(session.fabric.device)
     return content_hash(
         {
-            **{field: to_json(getattr(experiment, field)) for field in fields},
-            "augmentation": to_json(experiment.augmentation.source),
-            "runtime": [experiment.runtime.precision, experiment.runtime.memory_format],
-            "phase": [name, to_json(phase), to_json({term: experiment.terms[term] for term in phase.terms})],
+            **shared,
             "machine": [machine[k] for k in ("device", "threads", "cpu_capability", "versions", "code")],
             "data hashes": session.data_hashes,
         }
     )
+
+
+def reusable(experiment: Experiment) -> dict[str, Any] | None:
+    """All in an experiment that its first phase depends on, where that one trains on the source alone; else None.
+
+    Nor is a phase reused among whose checkpoints the best is to be chosen: the store holds the last one alone.
+    """
+    name, phase = next(iter(experiment.phases.items()))
+    chosen = len(experiment.phases) == 1 and isinstance(experiment.selection, BestScore)
+    if not isinstance(phase, SourcePhase) or chosen:
+        return None
+    fields = ("seed", "image_size", "source_validation", "model", "data", "evaluation")
+    return {
+        **{field: to_json(getattr(experiment, field)) for field in fields},
+        "augmentation": to_json(experiment.augmentation.source),
+        "runtime": [experiment.runtime.precision, experiment.runtime.memory_format],
+        "phase": [name, to_json(phase), to_json({term: experiment.terms[term] for term in phase.terms})],
+    }
 
 
 def reuse(session: Session, record: Record, name: str, store: Path) -> None:

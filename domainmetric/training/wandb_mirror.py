@@ -5,7 +5,7 @@ costs a run nothing. This is the only module that imports wandb, and only the ch
 `python -m domainmetric.training.wandb_mirror RUN` forwards a finished run.
 
 Every start makes a W&B run of its own that shows the whole log from its beginning; the runs of one folder share a name
-and a group. All files of W&B lie in the run folder's `wandb/`.
+and a group, unless `Tracking.group` names one for several folders. All files of W&B lie in the run folder's `wandb/`.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def _init(run: Path, tracking: Tracking, mode: str) -> wandb.Run:
     view = wandb.init(
         project=tracking.project,
         name=run.name,
-        group=run.name,
+        group=tracking.group or run.name,
         tags=list(tracking.tags),
         config=json.loads(config.read_text(encoding="utf-8")) if config.is_file() else None,
         dir=str(run),
