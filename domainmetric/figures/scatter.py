@@ -155,5 +155,6 @@ def _arrows(axes: Axes, field: ArrowField, d_ap: np.ndarray, d_an: np.ndarray, s
         return
     sides = np.diff(np.unique(np.concatenate([field.s_ap, field.s_an]).round(6)))
     scale = longest / (1.5 * float(sides.min()) if len(sides) else 0.15)
-    look: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "width": 0.006}
+    # unclipped: in a collapse all arrows start in the corner and point out of the square
+    look: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "width": 0.006, "clip_on": False}
     axes.quiver(field.s_ap, field.s_an, d_ap, d_an, color=shade, scale=scale, **look)
