@@ -12,7 +12,7 @@ from domainmetric.experiment import BestScore
 from domainmetric.figures.anchors import anchor_sheet
 from domainmetric.figures.confusion import confusion_matrix
 from domainmetric.figures.curves import loss_curves
-from domainmetric.figures.embedding import embedding_map
+from domainmetric.figures.embedding import embedding_map, project
 from domainmetric.figures.scatter import Points, triplet_scatter
 from domainmetric.figures.style import save
 from domainmetric.training import scatters
@@ -24,6 +24,8 @@ from domainmetric.types import Matches
 
 ORACLE = "eval/target/accuracy_oracle"
 SHEET_ROWS = 24
+PROJECTION = "projection.npz"
+"""Where the test embeddings that the map shows lie in the plane: their rows, and both projections."""
 
 Matched = tuple[torch.Tensor, Matches] | None
 
@@ -108,15 +110,19 @@ def draw(session: Session, final: Final, matched: Matched) -> None:
     folder.mkdir(exist_ok=True)
     run = f"{experiment.name}, seed {experiment.seed}"
     phases = {name: first_step(experiment, index) for index, name in enumerate(experiment.phases)}
+    z_source, z_target = (part.z.float().cpu().numpy() for part in (final.source_test, final.target_test))
+    projection = project(z_source, z_target, seed=experiment.seed)
+    np.savez(session.folder / PROJECTION, **vars(projection))
     figures = {
         "embedding_map": embedding_map(
-            final.source_test.z.float().cpu().numpy(),
+            z_source,
             labels_of(data.source_test).cpu().numpy(),
-            final.target_test.z.float().cpu().numpy(),
+            z_target,
             labels_of(data.target_test).cpu().numpy(),
             classes,
             seed=experiment.seed,
             target_colors="true class (oracle)",
+            projection=projection,
         ),
         "confusion_matrix": confusion_matrix(np.array(final.confusion()), classes, f"{run}: target test images"),
         "loss_curves": loss_curves(history(session.folder), phases=phases, title=run),

@@ -7,6 +7,7 @@ Hinton 2008) keeps neighborhoods.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,28 @@ TSNE_STEPS = 500
 SOURCE_MARKER, TARGET_MARKER = "o", "^"
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Projection:
+    """Where the chosen rows of both domains lie in the plane, source rows first."""
+
+    source_rows: Int64[np.ndarray, " n"]
+    target_rows: Int64[np.ndarray, " m"]
+    pca: Float[np.ndarray, "p 2"]
+    """No rows where there are fewer than two images or dimensions."""
+    share: tuple[float, float]
+    """Of the variance, on the two principal axes."""
+    tsne: Float[np.ndarray, "q 2"]
+    """No rows where there are fewer than five images."""
+
+
+def project(z_source: Float[np.ndarray, "n d"], z_target: Float[np.ndarray, "m d"], *, seed: int) -> Projection:
+    """Both projections of at most 1,000 rows of each domain, chosen by `seed`: equal seeds choose equal rows."""
+    chosen = choose_rows(len(z_source), len(z_target), seed=seed)
+    z = np.concatenate([z_source[chosen[0]], z_target[chosen[1]]]).astype(np.float64)
+    plane, share = principal(z)
+    return Projection(source_rows=chosen[0], target_rows=chosen[1], pca=plane, share=share, tsne=_tsne(z, plane, seed))
+
+
 def embedding_map(
     z_source: Float[np.ndarray, "n d"],
     labels_source: Int64[np.ndarray, " n"],
@@ -35,28 +58,31 @@ def embedding_map(
     *,
     seed: int,
     target_colors: str = "predicted class",
+    projection: Projection | None = None,
 ) -> Figure:
     """Both domains by PCA and by t-SNE: circles are source, triangles target, colors are classes.
 
     At most 1,000 rows of each domain are drawn, chosen by `seed`. `target_colors` says what `labels_target` are: the
     predicted classes, or "true class (oracle)". Labels outside the classes are gray. Either domain may be empty.
+    `projection` is what `project` makes of the same embeddings and seed, where it is at hand.
     """
-    generator = np.random.default_rng(seed)
-    chosen_source, chosen_target = _choose(len(z_source), generator), _choose(len(z_target), generator)
-    z = np.concatenate([z_source[chosen_source], z_target[chosen_target]]).astype(np.float64)
+    projection = projection or project(z_source, z_target, seed=seed)
+    chosen_source, chosen_target = projection.source_rows, projection.target_rows
     labels = np.concatenate([labels_source[chosen_source], labels_target[chosen_target]])
-    is_target = np.arange(len(z)) >= len(chosen_source)
+    is_target = np.arange(len(labels)) >= len(chosen_source)
     counts = f"{len(chosen_source):,} source and {len(chosen_target):,} target images"
     figure = style.new_figure(11.0, 5.2, title=f"Embeddings of {counts}")
     left, right = figure.subplots(1, 2)
-    plane, share = _principal(z)
+    share = projection.share
     style.tidy(left, title="PCA", x=f"first component ({share[0]:.0%} of variance)", y=f"second ({share[1]:.0%})")
     style.tidy(
-        right, title=f"t-SNE (perplexity {_perplexity(len(z)):.0f})", x="no unit: only neighborhoods mean something"
+        right,
+        title=f"t-SNE (perplexity {_perplexity(len(labels)):.0f})",
+        x="no unit: neighborhoods alone mean something",
     )
     right.set_xticks([])
     right.set_yticks([])
-    for axes, points in ((left, plane), (right, _tsne(z, plane, seed))):
+    for axes, points in ((left, projection.pca), (right, projection.tsne)):
         if len(points):
             _scatter(axes, points, labels, is_target, classes)
         else:
@@ -65,11 +91,19 @@ def embedding_map(
     return figure
 
 
+def choose_rows(
+    num_source: int, num_target: int, *, seed: int
+) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " m"]]:
+    """The rows that are shown of each domain, in order."""
+    generator = np.random.default_rng(seed)
+    return _choose(num_source, generator), _choose(num_target, generator)
+
+
 def _choose(count: int, generator: np.random.Generator) -> Int64[np.ndarray, " c"]:
     return np.sort(generator.permutation(count)[:MAX_POINTS])
 
 
-def _principal(z: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, "p 2"], tuple[float, float]]:
+def principal(z: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, "p 2"], tuple[float, float]]:
     """Coordinates on the first two principal axes, and their shares of the variance; no rows without two rows."""
     if len(z) < 2 or z.shape[1] < 2:
         return np.zeros((0, 2)), (0.0, 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from domainmetric.errors import DataError, RunFolderError
 from domainmetric.figures.anchors import anchor_sheet
 from domainmetric.figures.confusion import confusion_matrix
 from domainmetric.figures.curves import loss_curves
-from domainmetric.figures.embedding import embedding_map
+from domainmetric.figures.embedding import choose_rows, embedding_map, project
 from domainmetric.figures.sheet import image_grid
 from domainmetric.figures.style import PALETTE, RIGHT, WRONG, save
 
@@ -116,6 +117,20 @@ def test_the_first_component_holds_the_variance_that_it_says() -> None:
     figure = embedding_map(z, np.zeros(10, int), z[:0], np.zeros(0, int), CLASSES, seed=0)
     assert figure.axes[0].get_xlabel() == "first component (100% of variance)"
     assert np.ptp(np.asarray(figure.axes[0].collections[0].get_offsets())[:, 0]) == pytest.approx(9, abs=1e-3)
+
+
+def test_a_projection_at_hand_is_drawn_as_it_is_and_equal_seeds_choose_equal_rows() -> None:
+    z_s, labels_s, z_t, labels_t = two_domains(6, 5)
+    projection = project(z_s, z_t, seed=3)
+    moved = replace(projection, pca=projection.pca + 7, tsne=projection.tsne - 7)
+    figure = embedding_map(z_s, labels_s, z_t, labels_t, CLASSES, seed=3, projection=moved)
+    for axes, points in zip(figure.axes, (moved.pca, moved.tsne), strict=True):
+        drawn = np.concatenate([np.asarray(part.get_offsets()) for part in axes.collections])
+        np.testing.assert_allclose(drawn, points)
+    many = [choose_rows(3000, 1500, seed=seed) for seed in (3, 3, 4)]
+    assert [len(rows) for rows in many[0]] == [1000, 1000]
+    assert all((a == b).all() for a, b in zip(many[0], many[1], strict=True))
+    assert not (many[0][0] == many[2][0]).all()
 
 
 def test_large_domains_are_thinned_to_a_thousand(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -143,7 +144,8 @@ def test_the_figure_shows_them_side_by_side_and_says_what_became_of_the_hard_one
 
 
 def test_a_run_draws_it_beside_the_others_and_logs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("domainmetric.reporting.embedding_map", lambda *_, **__: Figure())  # which takes seconds
+    monkeypatch.setattr("domainmetric.reporting.embedding_map", lambda *_, **__: Figure())  # which takes seconds,
+    monkeypatch.setattr("domainmetric.figures.embedding._tsne", lambda *_: np.zeros((0, 2)))  # and so does this
     folder = run(short(tiny.experiment(tmp_path, "triplet"), source=2, adapt=8))
     figures = {record["name"]: record["path"] for record in read_log(folder) if record["kind"] == "figure"}
     assert figures["triplet_scatter"] == "figures/triplet_scatter.png"
