@@ -53,21 +53,18 @@ if TYPE_CHECKING:
         RunFolderError,
         UsageError,
     )
-    from domainmetric.experiment import (
-        AdaptationPhase,
+    from domainmetric.experiment.phases import AdaptationPhase, Optimizer, Phase, SourcePhase
+    from domainmetric.experiment.settings import (
         AllLabels,
         Augmentation,
         Banks,
         BestScore,
         Evaluation,
-        Experiment,
         LastCheckpoint,
-        Optimizer,
-        Phase,
         Runtime,
         Selection,
-        SourcePhase,
     )
+    from domainmetric.experiment.whole import Experiment
     from domainmetric.geometry import (
         Chord,
         ChordSquared,
@@ -305,21 +302,23 @@ _HOMES = {
         "RunFolderError",
         "UsageError",
     ),
-    "experiment": (
+    "experiment.phases": (
         "AdaptationPhase",
+        "Optimizer",
+        "Phase",
+        "SourcePhase",
+    ),
+    "experiment.settings": (
         "AllLabels",
         "Augmentation",
         "Banks",
         "BestScore",
         "Evaluation",
-        "Experiment",
         "LastCheckpoint",
-        "Optimizer",
-        "Phase",
         "Runtime",
         "Selection",
-        "SourcePhase",
     ),
+    "experiment.whole": ("Experiment",),
     "geometry": (
         "Chord",
         "ChordSquared",

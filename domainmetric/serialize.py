@@ -68,7 +68,11 @@ def check_function(value: Callable[..., Any]) -> None:
 
 
 def known_names() -> dict[str, Any]:
-    """Every spec class and public function of the installed package, by its import name."""
+    """Every spec class and public function of the installed package, by its import name.
+
+    What a package offers from the files in it is known by the package's name, too: it may have moved into one of them
+    after a run was recorded.
+    """
     import domainmetric
 
     found: dict[str, Any] = {}
@@ -76,8 +80,10 @@ def known_names() -> dict[str, Any]:
         if module.name.startswith(("domainmetric.cli", "domainmetric.training")) or module.name.endswith("__main__"):
             continue
         values = vars(importlib.import_module(module.name)).values()
-        own = [value for value in values if nameable(value) and value.__module__ == module.name]
-        found |= {import_name(value): value for value in own if not value.__name__.startswith("_")}
+        named = [value for value in values if nameable(value) and not value.__name__.startswith("_")]
+        own = [value for value in named if value.__module__ == module.name]
+        offered = [value for value in named if value.__module__.startswith(f"{module.name}.")]
+        found |= {f"{module.name}.{value.__qualname__}": value for value in [*own, *offered]}
     return found
 
 

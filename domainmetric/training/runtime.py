@@ -28,7 +28,7 @@ PACKAGES = (
     "albumentations",
     "POT",
 )
-TRAINING_FLOORS = ("data", "models", "anchors", "miners", "losses", "alignment", "training", "metrics")
+TRAINING_FLOORS = ("data", "models", "anchors", "miners", "losses", "alignment", "training", "metrics", "experiment")
 
 
 def fabric(runtime: Runtime) -> Fabric:

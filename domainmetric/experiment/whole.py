@@ -1,0 +1,164 @@
+"""All specs together, and what is refused before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from domainmetric.anchors.base import AnchorStrategy
+from domainmetric.data.draws import Balanced
+from domainmetric.data.pair import Pair
+from domainmetric.errors import ConfigError, nearest
+from domainmetric.experiment.phases import Phase, SourcePhase
+from domainmetric.experiment.settings import (
+    AllLabels,
+    Augmentation,
+    Banks,
+    Evaluation,
+    LastCheckpoint,
+    Runtime,
+    Selection,
+)
+from domainmetric.models.network import Model
+from domainmetric.step import Need
+from domainmetric.terms import Metric, Term
+from domainmetric.tracking import Tracking
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Everything that a run does."""
+
+    name: str
+    """What the run folder and the report call it; by custom the recipe's name."""
+    data: Pair
+    """Source and target domain."""
+    terms: dict[str, Term]
+    """The objective: named terms. A term that is not here does not exist."""
+    phases: dict[str, Phase]
+    """What trains when, in order."""
+    anchors: AnchorStrategy | None = None
+    """Who stands for whom; None where no term asks."""
+    seed: int = 0
+    """Seed of everything random."""
+    image_size: int = 32
+    """Side of the images in pixels, for both domains."""
+    source_validation: float = 0.1
+    """Share of the source training set that is held out, drawn by the seed."""
+    model: Model = field(default_factory=Model)
+    """Branches, head and classifier."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    """Random views of each domain."""
+    banks: Banks = field(default_factory=Banks)
+    """Sizes and refreshing of the embedding banks."""
+    labelled_target: AllLabels | None = None
+    """A separate stream of labelled target images. None: no target label enters the training."""
+    selection: Selection = field(default_factory=LastCheckpoint)
+    """Which checkpoint is reported."""
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    """Looks at the model during and after the run."""
+    runtime: Runtime = field(default_factory=Runtime)
+    """Device, precision, threads."""
+    tracking: Tracking = field(default_factory=Tracking)
+    """Weights & Biases."""
+    data_root: Path | None = None
+    """Prepared data; None looks in $DOMAINMETRIC_DATA, then in data/."""
+    runs_root: Path = Path("runs")
+    """Folder in which run folders are made."""
+
+    def __post_init__(self) -> None:
+        self.data.check()
+        if not 0 < self.source_validation < 1:
+            raise ConfigError(f"source_validation must lie strictly between 0 and 1, but is {self.source_validation}.")
+        if self.image_size < 8:
+            raise ConfigError(f"image_size must be at least 8, but is {self.image_size}.")
+        if not self.phases:
+            raise ConfigError("An experiment needs at least one phase.")
+        self.augmentation.source.check(self.data.source.channels)
+        self.augmentation.target.check(self.data.target.channels)
+        self._check_terms()
+        self._check_needs()
+        self._check_batches()
+        self._check_memory()
+
+    def _check_terms(self) -> None:
+        named = {name for phase in self.phases.values() for name in phase.terms}
+        for name in sorted(named - self.terms.keys()):
+            raise ConfigError(
+                f"A phase names the term '{name}', which the experiment lacks.{nearest(name, self.terms)}"
+            )
+        for name in sorted(self.terms.keys() - named):
+            raise ConfigError(
+                f"The term '{name}' is in no phase, so it would be ignored. Name it in one, or leave it out."
+            )
+
+    def _check_needs(self) -> None:
+        for name, phase in self.phases.items():
+            needs = self.needs(phase.terms)
+            if isinstance(phase, SourcePhase) and needs - {"pairs"}:
+                raise ConfigError(f"Phase '{name}' trains on the source alone, but its terms need {sorted(needs)}.")
+        needs = self.needs(self.terms)
+        if "matches" in needs and self.anchors is None:
+            raise ConfigError("A term needs anchor matches, but the experiment has no anchors. Set anchors=Nearest().")
+        self._check_target_sampling()
+        drawn = any(phase.draws_by_match for phase in self.phases.values())
+        if "matches" not in needs and not drawn and self.anchors is not None:
+            raise ConfigError("No term uses anchor matches, so `anchors` would be ignored. Set anchors=None.")
+        self._check_labelled("labelled_target" in needs)
+
+    def _check_target_sampling(self) -> None:
+        for name in (name for name, phase in self.phases.items() if phase.draws_by_match):
+            if self.anchors is None:
+                raise ConfigError(
+                    f"Phase '{name}' draws target batches by matched label, but the experiment has no anchors. "
+                    "Set anchors=Nearest()."
+                )
+            if self.augmentation.target.looks_ahead:
+                raise ConfigError(
+                    f"Phase '{name}' draws target batches by matched labels, which each bank refresh makes anew, but "
+                    f"{type(self.augmentation.target).__name__} makes views ahead. Use Augment() for the target."
+                )
+
+    def _check_labelled(self, term_reads: bool) -> None:
+        anchors_read = self.anchors is not None and self.anchors.needs_target_labels
+        if term_reads and self.labelled_target is None:
+            raise ConfigError("A term needs labelled target images: set labelled_target=AllLabels().")
+        if anchors_read and self.labelled_target is None:
+            raise ConfigError("The anchors read target labels (oracle): declare them with labelled_target=AllLabels().")
+        if self.labelled_target is not None and not (term_reads or anchors_read):
+            raise ConfigError(
+                "Nothing reads labelled target images, so labelled_target would be ignored. Leave it out."
+            )
+
+    def _check_batches(self) -> None:
+        num_classes = len(self.data.classes)
+        for name, phase in self.phases.items():
+            phase.sampling.check(phase.source_batch, num_classes, f"Phase '{name}': source_batch")
+        if self.labelled_target is not None:
+            Balanced().check(self.labelled_target.batch, num_classes, "labelled_target.batch")
+
+    def _check_memory(self) -> None:
+        for name, phase in self.phases.items():
+            for term in phase.terms:
+                part = self.terms[term].part
+                if isinstance(part, Metric) and part.memory is not None and part.memory.warmup >= phase.steps:
+                    raise ConfigError(
+                        f"The memory of the term '{term}' is offered after {part.memory.warmup} batches, but phase "
+                        f"'{name}' has {phase.steps} steps, so it would be ignored. Shorten Memory.warmup."
+                    )
+
+    def needs(self, terms: Iterable[str]) -> frozenset[Need]:
+        """What the steps of these terms must prepare."""
+        return frozenset().union(*(self.terms[name].part.needs for name in terms))
+
+    def without(self, term: str) -> Experiment:
+        """The same experiment without one term (and without anchors, where that was the last term to use them)."""
+        if term not in self.terms:
+            raise ConfigError(f"The experiment has no term '{term}'.{nearest(term, self.terms)}")
+        terms = {name: value for name, value in self.terms.items() if name != term}
+        phases = {k: replace(p, terms=tuple(t for t in p.terms if t != term)) for k, p in self.phases.items()}
+        matched = any("matches" in value.part.needs for value in terms.values())
+        drawn = any(phase.draws_by_match for phase in phases.values())
+        anchors = self.anchors if matched or drawn else None
+        return replace(self, name=f"{self.name}-without-{term}", terms=terms, phases=phases, anchors=anchors)
