@@ -1,7 +1,8 @@
-"""The anchor family: strategies that match target items to source items, and the search they share.
+"""The anchor family: strategies that match target items to source items.
 
 A strategy sees the target through the EMA teacher on clean views. `refresh` is given banks (stored teacher embeddings)
-of both training sets from time to time; `forward` matches one batch.
+of both training sets from time to time; `forward` matches one batch. There are two kinds: a `Picker` picks source items
+by itself, and a modifier (`modifier.py`) changes what another strategy picked.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from domainmetric.anchors.source_bank import SourceBank
 from domainmetric.errors import ConfigError
 from domainmetric.types import Bank, ImageSet, Matches
 
@@ -31,7 +33,10 @@ class AnchorContext:
 
 
 class AnchorMatcher(nn.Module, ABC):
-    """A built strategy. What `refresh` keeps lives in `memory`, a flat dict of tensors that checkpoints save."""
+    """A built strategy. What `refresh` keeps lives in `memory`, a flat dict of tensors that checkpoints save.
+
+    `forward` changes nothing: matches depend on what the last refresh left behind, and not on who asked in between.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,34 +53,20 @@ class AnchorMatcher(nn.Module, ABC):
         """Match target rows, given the teacher's embeddings and logits of their clean views."""
 
     def keep_source(self, bank: Bank) -> None:
-        """Remember the source bank, for strategies that search it in `forward`."""
+        """Remember the source bank, for matchers that search it in `forward`."""
         if bank.labels is None:
             raise ConfigError("The source bank needs labels.")
         self.memory |= {"rows": bank.rows, "z": bank.z, "labels": bank.labels}
 
-    def member(self, z_t: Float[Tensor, "m d"], label: Int64[Tensor, " m"], num: int) -> Int64[Tensor, "m num"]:
-        """Rows of the `num` nearest items of the remembered source bank that have the given labels.
-
-        Where the bank holds fewer of a class, the nearest one fills the places that are left.
-        """
-        other = self.memory["labels"] != label[:, None]
-        similarity = (z_t @ self.memory["z"].T).masked_fill_(other, -torch.inf)
-        value, index = similarity.topk(min(num, similarity.shape[1]), 1)
-        index = torch.where(value.isinf(), index[:, :1], index)
-        index = torch.cat([index, index[:, :1].expand(-1, num - index.shape[1])], 1)
-        return self.memory["rows"][index]
+    @property
+    def source(self) -> SourceBank:
+        """The remembered source bank."""
+        return SourceBank(rows=self.memory["rows"], z=self.memory["z"], labels=self.memory["labels"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnchorStrategy(ABC):
-    """Picks source items to stand for target items."""
-
-    num_anchors: int = 1
-    """Source items chosen for each target item, the best first."""
-
-    def __post_init__(self) -> None:
-        if self.num_anchors < 1:
-            raise ConfigError(f"{type(self).__name__}.num_anchors must be at least 1, but is {self.num_anchors}.")
+    """Decides which source items stand for which target items."""
 
     @property
     def needs_target_bank(self) -> bool:
@@ -90,3 +81,27 @@ class AnchorStrategy(ABC):
     @abstractmethod
     def build(self, context: AnchorContext) -> AnchorMatcher:
         """The matcher for this pair of training sets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picker(AnchorStrategy, ABC):
+    """A strategy that picks the source items by itself, and therefore says how many."""
+
+    num_anchors: int = 1
+    """Source items chosen for each target item, the best first."""
+
+    def __post_init__(self) -> None:
+        if self.num_anchors < 1:
+            raise ConfigError(f"{type(self).__name__}.num_anchors must be at least 1, but is {self.num_anchors}.")
+
+
+def required(target_bank: Bank | None, what: str) -> Bank:
+    """The target bank, which `what` asked for. Raises ConfigError where there is none."""
+    if target_bank is None:
+        raise ConfigError(f"{what} anchors need a target bank.")
+    return target_bank
+
+
+def all_kept(target_index: Int64[Tensor, " m"]) -> Tensor:
+    """The mask of a strategy that never abstains."""
+    return torch.ones_like(target_index, dtype=torch.bool)

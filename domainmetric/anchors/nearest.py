@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from domainmetric.anchors.base import AnchorContext, AnchorMatcher, AnchorStrategy
+from domainmetric.anchors.base import AnchorContext, AnchorMatcher, Picker, all_kept
+from domainmetric.anchors.by_class import ClassMatcher, Decision
+from domainmetric.anchors.search import nearest, vote
 from domainmetric.errors import ConfigError
-from domainmetric.types import Bank, Matches
+from domainmetric.types import Bank
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nearest(AnchorStrategy):
+class Nearest(Picker):
     """The k nearest bank items vote with weights softmax(cosine / temperature); the anchor is the winners' nearest.
 
     Confidence is the winning class's share of the vote.
@@ -36,21 +37,18 @@ class Nearest(AnchorStrategy):
         return _Nearest(self)
 
 
-class _Nearest(AnchorMatcher):
+class _Nearest(ClassMatcher):
     def __init__(self, spec: Nearest) -> None:
-        super().__init__()
+        super().__init__(spec.num_anchors)
         self.spec = spec
 
     def refresh(self, source_bank: Bank, target_bank: Bank | None) -> None:
         self.keep_source(source_bank)
 
-    def forward(
+    def decide(
         self, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"], logits_t: Float[Tensor, "m k"]
-    ) -> Matches:
-        similarity, voters = (z_t @ self.memory["z"].T).topk(min(self.spec.k, len(self.memory["z"])), 1)
+    ) -> Decision:
+        similarity, voters = nearest(z_t, self.source.z, self.spec.k)
         weight = (similarity / self.spec.temperature).softmax(1)
-        votes = torch.zeros_like(logits_t).scatter_add_(1, self.memory["labels"][voters], weight)
-        confidence, label = votes.max(1)
-        index = self.member(z_t, label, self.spec.num_anchors)
-        keep = torch.ones_like(target_index, dtype=torch.bool)
-        return Matches(source_index=index, label=label, confidence=confidence.clamp_max(1), keep=keep)
+        confidence, label = vote(self.source.labels[voters], weight, like=logits_t).max(1)
+        return Decision(label, confidence, all_kept(target_index))

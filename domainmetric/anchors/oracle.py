@@ -8,13 +8,14 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from domainmetric.anchors.base import AnchorContext, AnchorMatcher, AnchorStrategy
+from domainmetric.anchors.base import AnchorContext, AnchorMatcher, Picker, all_kept
+from domainmetric.anchors.by_class import ClassMatcher, Decision
 from domainmetric.errors import ConfigError
-from domainmetric.types import Bank, Matches
+from domainmetric.types import Bank
 
 
 @dataclass(frozen=True, kw_only=True)
-class Oracle(AnchorStrategy):
+class Oracle(Picker):
     """The nearest source item of the true class. Confidence is 1. Reads the labelled target stream, nothing else."""
 
     @property
@@ -29,18 +30,15 @@ class Oracle(AnchorStrategy):
         return _Oracle(self, context.oracle_labels)
 
 
-class _Oracle(AnchorMatcher):
+class _Oracle(ClassMatcher):
     def __init__(self, spec: Oracle, labels: Int64[Tensor, " m"]) -> None:
-        super().__init__()
-        self.spec, self.labels = spec, labels
+        super().__init__(spec.num_anchors)
+        self.labels = labels
 
     def refresh(self, source_bank: Bank, target_bank: Bank | None) -> None:
         self.keep_source(source_bank)
 
-    def forward(
+    def decide(
         self, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"], logits_t: Float[Tensor, "m k"]
-    ) -> Matches:
-        label = self.labels[target_index]
-        keep = torch.ones_like(label, dtype=torch.bool)
-        index = self.member(z_t, label, self.spec.num_anchors)
-        return Matches(source_index=index, label=label, confidence=torch.ones_like(z_t[:, 0]), keep=keep)
+    ) -> Decision:
+        return Decision(self.labels[target_index], torch.ones_like(z_t[:, 0]), all_kept(target_index))

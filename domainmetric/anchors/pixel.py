@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from domainmetric.anchors.base import AnchorContext, AnchorMatcher, AnchorStrategy
+from domainmetric.anchors.base import AnchorContext, AnchorMatcher, Picker, all_kept
 from domainmetric.types import Bank, Matches
 
 QUERY_CHUNK, GALLERY_CHUNK = 2048, 8192
 
 
 @dataclass(frozen=True, kw_only=True)
-class PixelNearest(AnchorStrategy):
+class PixelNearest(Picker):
     """The source image nearest in grey, standardized pixels; exact over the whole source set, computed once.
 
     Confidence is the correlation of the two images, clipped to [0, 1].
@@ -41,8 +41,9 @@ class _PixelNearest(AnchorMatcher):
     ) -> Matches:
         chosen = self.index[target_index]
         confidence = self.similarity[target_index, 0].clamp(0, 1)
-        keep = torch.ones_like(target_index, dtype=torch.bool)
-        return Matches(source_index=chosen, label=self.labels[chosen[:, 0]], confidence=confidence, keep=keep)
+        return Matches(
+            source_index=chosen, label=self.labels[chosen[:, 0]], confidence=confidence, keep=all_kept(target_index)
+        )
 
 
 def grey_vectors(images: UInt8[Tensor, "n h w c"]) -> Float[Tensor, "n p"]:

@@ -9,14 +9,15 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from domainmetric.anchors.base import AnchorContext, AnchorMatcher, AnchorStrategy
+from domainmetric.anchors.base import AnchorContext, AnchorMatcher, Picker, all_kept, required
+from domainmetric.anchors.by_class import ClassMatcher, Decision
 from domainmetric.errors import ConfigError
 from domainmetric.geometry import normalize
-from domainmetric.types import Bank, Matches
+from domainmetric.types import Bank
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prototype(AnchorStrategy):
+class Prototype(Picker):
     """The nearest class centroid of the target: centroids are means of target embeddings weighted by their predictions.
 
     Confidence is the softmax over cosine / temperature.
@@ -42,14 +43,13 @@ class Prototype(AnchorStrategy):
         return _Prototype(self)
 
 
-class _Prototype(AnchorMatcher):
+class _Prototype(ClassMatcher):
     def __init__(self, spec: Prototype) -> None:
-        super().__init__()
+        super().__init__(spec.num_anchors)
         self.spec = spec
 
     def refresh(self, source_bank: Bank, target_bank: Bank | None) -> None:
-        if target_bank is None:
-            raise ConfigError("Prototype anchors need a target bank.")
+        target_bank = required(target_bank, "Prototype")
         self.keep_source(source_bank)
         centroids = normalize(target_bank.logits.softmax(1).T @ target_bank.z)
         for _ in range(self.spec.rounds):
@@ -59,11 +59,9 @@ class _Prototype(AnchorMatcher):
             centroids = torch.where(nearest.any(0)[:, None], normalize(moved), centroids)
         self.memory["centroids"] = centroids
 
-    def forward(
+    def decide(
         self, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"], logits_t: Float[Tensor, "m k"]
-    ) -> Matches:
+    ) -> Decision:
         similarity = z_t @ self.memory["centroids"].T
         confidence, label = (similarity / self.spec.temperature).softmax(1).max(1)
-        index = self.member(z_t, label, self.spec.num_anchors)
-        keep = torch.ones_like(target_index, dtype=torch.bool)
-        return Matches(source_index=index, label=label, confidence=confidence, keep=keep)
+        return Decision(label, confidence, all_kept(target_index))

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from domainmetric.anchors.base import AnchorContext, AnchorMatcher, AnchorStrategy
+from domainmetric.anchors.base import AnchorContext, AnchorMatcher, Picker, all_kept
 from domainmetric.randomness import generator
 from domainmetric.types import Bank, Matches
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomAnchors(AnchorStrategy):
+class RandomAnchors(Picker):
     """A uniformly random source item for each target item, drawn once. Confidence is 1 / classes."""
 
     def build(self, context: AnchorContext) -> AnchorMatcher:
@@ -38,5 +38,6 @@ class _RandomAnchors(AnchorMatcher):
     ) -> Matches:
         chosen = self.choice[target_index]
         confidence = z_t.new_full((len(z_t),), 1 / self.num_classes)
-        keep = torch.ones_like(target_index, dtype=torch.bool)
-        return Matches(source_index=chosen, label=self.labels[chosen[:, 0]], confidence=confidence, keep=keep)
+        return Matches(
+            source_index=chosen, label=self.labels[chosen[:, 0]], confidence=confidence, keep=all_kept(target_index)
+        )

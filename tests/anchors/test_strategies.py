@@ -198,10 +198,6 @@ def test_a_quota_does_not_bring_back_what_the_inner_strategy_dropped() -> None:
         ),
         (lambda: Transport(prior=(0.5, 0.5)).build(context()), "Transport.prior names 2 classes, but the pair has 4."),
         (lambda: ClassQuota(share=1.0), "ClassQuota.share must lie strictly between 0 and 1, but is 1.0."),
-        (
-            lambda: ClassQuota(num_anchors=2),
-            "ClassQuota takes its number of anchors from `inner`: set inner.num_anchors instead.",
-        ),
         (lambda: PixelNearest(num_anchors=0), "PixelNearest.num_anchors must be at least 1, but is 0."),
     ],
 )

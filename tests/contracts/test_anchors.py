@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
 
 from domainmetric.anchors.base import AnchorStrategy
+from domainmetric.anchors.modifier import Modifier
 from domainmetric.anchors.random import RandomAnchors
 from domainmetric.errors import ConfigError
 from domainmetric.types import Matches
@@ -24,6 +25,14 @@ def equal(one: Matches, other: Matches) -> bool:
 
 def taken(matches: Matches, order: torch.Tensor) -> Matches:
     return Matches(**{name: value[order] for name, value in vars(matches).items()})
+
+
+def with_anchors(strategy: AnchorStrategy, num: int) -> AnchorStrategy:
+    """The same strategy with another number of anchors, said where it is a field."""
+    if any(field.name == "num_anchors" for field in fields(strategy)):
+        return replace(strategy, num_anchors=num)  # type: ignore[call-arg]
+    assert isinstance(strategy, Modifier)
+    return replace(strategy, inner=with_anchors(strategy.inner, num))
 
 
 @strategies
@@ -79,11 +88,7 @@ def test_a_strategy_has_nothing_to_train(strategy: AnchorStrategy) -> None:
 
 @strategies
 def test_several_anchors_come_best_first(strategy: AnchorStrategy) -> None:
-    if hasattr(strategy, "inner"):
-        several = replace(strategy, inner=replace(strategy.inner, num_anchors=3))
-    else:
-        several = replace(strategy, num_anchors=3)
-    one, three = match(ready(strategy), ROWS), match(ready(several), ROWS)
+    one, three = match(ready(strategy), ROWS), match(ready(with_anchors(strategy, 3)), ROWS)
     assert three.source_index.shape == (len(ROWS), 3)
     assert all(len(set(row.tolist())) > 1 for row in three.source_index)
     if not isinstance(strategy, RandomAnchors):  # it draws other numbers for another shape
@@ -93,4 +98,4 @@ def test_several_anchors_come_best_first(strategy: AnchorStrategy) -> None:
 @strategies
 def test_no_anchors_at_all_are_refused(strategy: AnchorStrategy) -> None:
     with pytest.raises(ConfigError, match="num_anchors"):
-        replace(strategy, num_anchors=0)
+        with_anchors(strategy, 0)

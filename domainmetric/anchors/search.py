@@ -1,0 +1,31 @@
+"""Exact search among stored embeddings: matrix products by chunks of rows, so that no matrix grows with both sets."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+CHUNK_ELEMENTS = 1 << 25
+"""Cosines held at a time (128 MB in float32)."""
+
+
+def rows_at_a_time(num_columns: int) -> int:
+    """How many rows of cosines with `num_columns` others are looked at together."""
+    return max(1, CHUNK_ELEMENTS // max(1, num_columns))
+
+
+def nearest(
+    queries: Float[Tensor, "m d"], gallery: Float[Tensor, "b d"], num: int
+) -> tuple[Float[Tensor, "m v"], Int64[Tensor, "m v"]]:
+    """Cosine and place of the `num` gallery vectors most like each query, the best first; all where there are fewer."""
+    num = min(num, len(gallery))
+    parts = [(part @ gallery.T).topk(num, 1) for part in queries.split(rows_at_a_time(len(gallery)))]
+    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+
+
+def vote(
+    labels: Int64[Tensor, "m v"], weight: Float[Tensor, "m v"], like: Float[Tensor, "m k"]
+) -> Float[Tensor, "m k"]:
+    """The sum of the weights of each class's voters."""
+    return torch.zeros_like(like).scatter_add_(1, labels, weight)
