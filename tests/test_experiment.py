@@ -30,6 +30,7 @@ from domainmetric.experiment import (
     SourcePhase,
 )
 from domainmetric.memory import Memory
+from domainmetric.models.network import Model, Tied
 from domainmetric.terms import ClassifyLabelledTarget, Metric, Term
 from tests import tiny
 
@@ -119,6 +120,14 @@ REFUSED: dict[str, Callable[[], Any]] = {
     ),
     "AdaptationPhase.trains must name at least one part of the network.": lambda: AdaptationPhase(
         terms=("a",), steps=1, trains=()
+    ),
+    "The source branch has an optimizer of its own, but does not move: name it in `trains`.": lambda: AdaptationPhase(
+        terms=("a",), steps=1, source_optimizer=Optimizer()
+    ),
+    "Phase 'adapt' gives a branch an optimizer of its own, but Tied has one branch for both domains. Set `optimizer` "
+    "alone.": lambda: full(
+        model=Model(branches=Tied()),
+        phases={**full().phases, "adapt": replace(full().phases["adapt"], target_optimizer=Optimizer(lr=1e-5))},
     ),
     "Optimizer.lr must be positive, but is 0.": lambda: Optimizer(lr=0),
     "Optimizer.branch_lr_factor must be positive, but is -1.": lambda: Optimizer(branch_lr_factor=-1),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from domainmetric.errors import ConfigError
 from domainmetric.schedules import OneCycle, Schedule
 
 Trainable = Literal["source_branch", "target_branch", "head", "classifier"]
+BRANCHES: tuple[Trainable, ...] = ("source_branch", "target_branch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class Optimizer:
     weight_decay: float = 1e-3
     """Decoupled weight decay."""
     branch_lr_factor: float = 1.0
-    """Factor on the learning rate of the branches, relative to head, classifier and terms."""
+    """Factor on the learning rate of the branches that it moves, relative to head, classifier and terms."""
     schedule: Schedule = field(default_factory=OneCycle)
     """Factor on the learning rate over the phase."""
 
@@ -36,13 +38,11 @@ class Optimizer:
         if self.weight_decay < 0:
             raise ConfigError(f"Optimizer.weight_decay must not be negative, but is {self.weight_decay}.")
 
-    def build(self, branches: list[nn.Parameter], rest: list[nn.Parameter]) -> torch.optim.AdamW:
-        """The optimizer over two groups of parameters: those of the branches, and all others."""
-        groups = [
-            {"params": branches, "factor": self.branch_lr_factor},
-            {"params": rest, "factor": 1.0},
-        ]
-        return torch.optim.AdamW([g for g in groups if g["params"]], lr=self.lr, weight_decay=self.weight_decay)
+    def group(self, parameters: list[nn.Parameter], *, branch: bool) -> dict[str, Any]:
+        """A parameter group of AdamW; `base_lr` and `schedule` say how its learning rate moves."""
+        lr = self.lr * self.branch_lr_factor if branch else self.lr
+        more = {"weight_decay": self.weight_decay, "base_lr": lr, "schedule": self.schedule}
+        return {"params": parameters, "lr": lr, **more}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,23 @@ class Phase(ABC):
     def trainable(self) -> tuple[Trainable, ...]:
         """The parts of the network that move."""
 
+    def optimizer_of(self, part: Trainable) -> Optimizer:
+        """The settings by which a part of the network moves."""
+        return self.optimizer
+
+    def build_optimizer(
+        self, moving: Mapping[Trainable, list[nn.Parameter]], terms: list[nn.Parameter]
+    ) -> torch.optim.AdamW:
+        """One AdamW over a group for each part of the network, and one for the terms' own weights.
+
+        AdamW keeps its moments for each parameter alone, so a group of other settings is an optimizer of its own.
+        """
+        groups = [
+            self.optimizer_of(part).group(parameters, branch=part in BRANCHES) for part, parameters in moving.items()
+        ]
+        groups.append(self.optimizer.group(terms, branch=False))
+        return torch.optim.AdamW([group for group in groups if group["params"]])
+
     @property
     def draws_by_match(self) -> bool:
         """Whether its target batches are drawn by matched label."""
@@ -96,6 +113,10 @@ class AdaptationPhase(Phase):
     """How target batches are drawn: `Shuffled()`, or `MatchedBalanced()`, the same number of every matched class."""
     trains: tuple[Trainable, ...] = ("target_branch", "head", "classifier")
     """What moves; a source branch left out is frozen, batch statistics too, and holds the target's place."""
+    source_optimizer: Optimizer | None = None
+    """Settings of the source branch's own optimizer; None shares `optimizer`."""
+    target_optimizer: Optimizer | None = None
+    """Settings of the target branch's own optimizer; None shares `optimizer`."""
     ema: float = 0.99
     """Decay of the teacher, the slowly moving copy of the network through whose eyes anchors are matched."""
     calibration_steps: int = 20
@@ -112,10 +133,25 @@ class AdaptationPhase(Phase):
             )
         if not self.trains:
             raise ConfigError("AdaptationPhase.trains must name at least one part of the network.")
+        for part in BRANCHES:
+            if self._own(part) is not None and part not in self.trains:
+                raise ConfigError(
+                    f"The {part.replace('_', ' ')} has an optimizer of its own, but does not move: name it in `trains`."
+                )
 
     @property
     def trainable(self) -> tuple[Trainable, ...]:
         return self.trains
+
+    def optimizer_of(self, part: Trainable) -> Optimizer:
+        return self._own(part) or self.optimizer
+
+    def _own(self, part: Trainable) -> Optimizer | None:
+        own: dict[Trainable, Optimizer | None] = {
+            "source_branch": self.source_optimizer,
+            "target_branch": self.target_optimizer,
+        }
+        return own.get(part)
 
     @property
     def draws_by_match(self) -> bool:

@@ -10,7 +10,7 @@ from domainmetric.anchors.base import AnchorStrategy
 from domainmetric.data.draws import Balanced
 from domainmetric.data.pair import Pair
 from domainmetric.errors import ConfigError, nearest
-from domainmetric.experiment.phases import Phase, SourcePhase
+from domainmetric.experiment.phases import BRANCHES, Phase, SourcePhase
 from domainmetric.experiment.settings import (
     AllLabels,
     Augmentation,
@@ -81,6 +81,7 @@ class Experiment:
         self._check_needs()
         self._check_batches()
         self._check_memory()
+        self._check_optimizers()
 
     def _check_terms(self) -> None:
         named = {name for phase in self.phases.values() for name in phase.terms}
@@ -147,6 +148,15 @@ class Experiment:
                         f"The memory of the term '{term}' is offered after {part.memory.warmup} batches, but phase "
                         f"'{name}' has {phase.steps} steps, so it would be ignored. Shorten Memory.warmup."
                     )
+
+    def _check_optimizers(self) -> None:
+        for name, phase in self.phases.items():
+            own = {phase.optimizer_of(part) for part in BRANCHES} - {phase.optimizer}
+            if own and self.model.branches.target_start == "shared":
+                raise ConfigError(
+                    f"Phase '{name}' gives a branch an optimizer of its own, but {type(self.model.branches).__name__} "
+                    "has one branch for both domains. Set `optimizer` alone."
+                )
 
     def needs(self, terms: Iterable[str]) -> frozenset[Need]:
         """What the steps of these terms must prepare."""

@@ -63,7 +63,7 @@ def train(
     with isolated(experiment.seed, "training"):
         while state.step < phase.steps:
             torch.manual_seed(batches.step_seed(state.step))
-            set_learning_rate(state.optimizer, experiment, phase, state.step)
+            set_learning_rate(state.optimizer, state.step / phase.steps)
             drawn = refresh_banks(fabric, experiment, batches, state, watch)
             with fabric.autocast():
                 step, values = losses(network, batches, phase, state)
@@ -95,11 +95,10 @@ def losses(network: nn.Module, batches: Batches, phase: Phase, state: PhaseState
     return step, state.objective(step)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, experiment: Experiment, phase: Phase, step: int) -> None:
-    """The learning rate of this step, in each group."""
-    factor = phase.optimizer.schedule.at(step / phase.steps)
+def set_learning_rate(optimizer: torch.optim.Optimizer, progress: float) -> None:
+    """The learning rate of each group where `progress`, in [0, 1), of the phase is done."""
     for group in optimizer.param_groups:
-        group["lr"] = phase.optimizer.lr * group["factor"] * factor
+        group["lr"] = group["base_lr"] * group["schedule"].at(progress)
 
 
 def refresh_banks(

@@ -117,7 +117,7 @@ def build(
     experiment: Experiment, network: Network, data: RunData, name: str, phase: Phase
 ) -> tuple[PhaseState, Batches]:
     """The moving parts of a phase at its start. The batches are to be closed."""
-    branches, others = set_training(network, phase.trainable)
+    moving = set_training(network, phase.trainable)
     context = PartContext(num_classes=len(data.source_train.classes), embedding_dim=experiment.model.embedding_dim)
     beside = isinstance(phase, SourcePhase) and experiment.model.branches.target_start == "trained beside"
     with isolated(experiment.seed, name, "terms"):
@@ -131,7 +131,7 @@ def build(
             calibrate(network, batches, phase.calibration_steps)
         if "matches" in objective.needs or phase.draws_by_match:
             teacher, matcher = teacher_of(network), build_matcher(experiment, data)
-    optimizer = phase.optimizer.build(branches, [*others, *objective.parameters()])
+    optimizer = phase.build_optimizer(moving, list(objective.parameters()))
     state = PhaseState(
         network=network,
         objective=objective,

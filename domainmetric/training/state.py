@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from domainmetric.anchors.base import AnchorMatcher
 from domainmetric.data.matched_rows import MatchedRows
 from domainmetric.errors import RunFolderError
+from domainmetric.experiment import Trainable
 from domainmetric.models.network import Network
 from domainmetric.training.objective import Objective
 
@@ -112,18 +113,20 @@ def group(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return parts
 
 
-def set_training(network: Network, trainable: tuple[str, ...]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Freeze what is not named, in gradient and in batch statistics. Returns what moves: (branches, others)."""
-    branches = {"source_branch": network.branches["source"], "target_branch": network.branches["target"]}
-    others: dict[str, nn.Module] = {"head": network.head, "classifier": network.classifier}
+def set_training(network: Network, trainable: tuple[Trainable, ...]) -> dict[Trainable, list[nn.Parameter]]:
+    """Freeze what is not named, in gradient and in batch statistics. Returns what moves, by part, each weight once."""
+    parts: dict[Trainable, nn.Module] = {
+        "source_branch": network.branches["source"],
+        "target_branch": network.branches["target"],
+        "head": network.head,
+        "classifier": network.classifier,
+    }
     network.eval().requires_grad_(False)
     for name in trainable:
-        {**branches, **others}[name].train().requires_grad_(True)
-    moving = [unique(list(modules.values())) for modules in (branches, others)]
-    return moving[0], moving[1]
-
-
-def unique(modules: list[nn.Module]) -> list[nn.Parameter]:
-    """The trainable parameters of several modules, each once, though modules may be shared."""
-    found = {id(p): p for module in modules for p in module.parameters() if p.requires_grad}
-    return list(found.values())
+        parts[name].train().requires_grad_(True)
+    seen: set[int] = set()
+    moving: dict[Trainable, list[nn.Parameter]] = {}
+    for name, module in parts.items():
+        moving[name] = [p for p in module.parameters() if p.requires_grad and id(p) not in seen]
+        seen |= {id(p) for p in moving[name]}
+    return moving

@@ -10,22 +10,20 @@ import torch
 
 from domainmetric.experiment import Optimizer
 from domainmetric.models.network import standardize
-from domainmetric.schedules import OneCycle
+from domainmetric.schedules import Constant, OneCycle
 from domainmetric.training.batches import Batches
 from domainmetric.training.loop import calibrate, set_learning_rate
 from tests import tiny
 from tests.training.running import same, short, told, train, weights, wired
 
 
-def test_learning_rates_follow_schedule_and_factor() -> None:
-    experiment = tiny.experiment(Path("runs"), "mmd")
-    phase = replace(experiment.phases["adapt"], optimizer=Optimizer(lr=0.2, branch_lr_factor=0.5))
+def test_learning_rates_follow_the_schedule_of_their_group() -> None:
     one, other = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
-    optimizer = phase.optimizer.build([one], [other])
-    for step in (0, 10, phase.steps - 1):
-        set_learning_rate(optimizer, experiment, phase, step)
-        rate = 0.2 * OneCycle().at(step / phase.steps)
-        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.5 * rate, rate])
+    settings = Optimizer(lr=0.2, branch_lr_factor=0.5), Optimizer(lr=0.01, schedule=Constant())
+    optimizer = torch.optim.AdamW([settings[0].group([one], branch=True), settings[1].group([other], branch=False)])
+    for progress in (0.0, 0.1, 0.99):
+        set_learning_rate(optimizer, progress)
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.1 * OneCycle().at(progress), 0.01])
 
 
 def test_measuring_and_looking_change_no_weight(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from domainmetric.errors import RunFolderError
-from domainmetric.experiment import Optimizer
+from domainmetric.experiment import AdaptationPhase, Optimizer, Trainable
 from domainmetric.models.cnn import SmallCnn
 from domainmetric.models.network import Model, Network, Tied
 from domainmetric.randomness import isolated
+from domainmetric.schedules import Constant
 from domainmetric.training.banks import refresh
 from domainmetric.training.state import PhaseState, Window, group, load_weights, set_training
 from tests import tiny
@@ -74,21 +75,56 @@ def test_only_what_is_named_trains() -> None:
     state, batches = wired(tiny.experiment(Path("runs"), "mmd"), "adapt")
     batches.close()
     network = state.network
-    branches, others = set_training(network, ("target_branch", "classifier"))
+    moving = set_training(network, ("target_branch", "classifier"))
     named = {id(p) for module in (network.branches["target"], network.classifier) for p in module.parameters()}
-    assert {id(p) for p in branches} | {id(p) for p in others} == named
+    assert {id(p) for parameters in moving.values() for p in parameters} == named
+    assert not moving["source_branch"] and not moving["head"]
     assert {id(p) for p in network.parameters() if p.requires_grad} == named
     assert network.branches["target"].training and not network.branches["source"].training and not network.head.training
 
 
 def test_a_shared_branch_is_trained_once() -> None:
     network = tied()
-    branches, _ = set_training(network, ("source_branch", "target_branch", "head", "classifier"))
-    assert len(branches) == len(list(network.branches["source"].parameters()))
+    moving = set_training(network, ("source_branch", "target_branch", "head", "classifier"))
+    assert len(moving["source_branch"]) == len(list(network.branches["source"].parameters()))
+    assert not moving["target_branch"]
 
 
-def test_the_learning_rate_of_the_branches_has_its_factor() -> None:
-    one, other = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
-    optimizer = Optimizer(branch_lr_factor=0.1).build([one], [other])
-    assert [group["factor"] for group in optimizer.param_groups] == [0.1, 1.0]
-    assert len(Optimizer().build([], [other]).param_groups) == 1
+def test_parts_move_by_their_own_settings() -> None:
+    one, two, other, weight = (torch.nn.Parameter(torch.zeros(1)) for _ in range(4))
+    phase = AdaptationPhase(
+        terms=("mmd",),
+        steps=10,
+        trains=("source_branch", "target_branch", "head"),
+        optimizer=Optimizer(lr=0.2, branch_lr_factor=0.5),
+        target_optimizer=Optimizer(lr=0.01, weight_decay=0.3, schedule=Constant()),
+    )
+    moving: dict[Trainable, list[torch.nn.Parameter]] = {
+        "source_branch": [one],
+        "target_branch": [two],
+        "head": [other],
+        "classifier": [],
+    }
+    optimizer = phase.build_optimizer(moving, [weight])
+    assert [group["params"] for group in optimizer.param_groups] == [[one], [two], [other], [weight]]
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.01, 0.2, 0.2]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [1e-3, 0.3, 1e-3, 1e-3]
+
+
+def test_two_groups_are_two_optimizers() -> None:
+    """AdamW over two groups moves each as an AdamW of its own would."""
+    draw = torch.Generator().manual_seed(0)
+    gradients = torch.randn(5, 2, 3, generator=draw)
+    together = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    alone = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    settings = [Optimizer(lr=0.1), Optimizer(lr=0.01, weight_decay=0.5)]
+    both = torch.optim.AdamW([s.group([p], branch=True) for s, p in zip(settings, together, strict=True)])
+    apart = [torch.optim.AdamW([p], lr=s.lr, weight_decay=s.weight_decay) for s, p in zip(settings, alone, strict=True)]
+    for gradient in gradients:
+        for parameters in (together, alone):
+            for parameter, value in zip(parameters, gradient, strict=True):
+                parameter.grad = value.clone()
+        for optimizer in (both, *apart):
+            optimizer.step()
+    for p, q in zip(together, alone, strict=True):
+        assert torch.equal(p, q)
