@@ -43,7 +43,7 @@ def summarize(
         **final.classification(),
         "retrieval": final.retrieval(),
         "selection": selection(session, record),
-        "anchors": {} if matched is None else anchors_report(*matched, session.data),
+        "anchors": {} if matched is None else {**last_look(session), **anchors_report(*matched, session.data)},
         **final.gap(),
         "gradient_share": gradient_share(session),
         "confusion": final.confusion(),
@@ -83,6 +83,11 @@ def selection(session: Session, record: Record) -> dict[str, Any]:
             "gap_oracle": max(curve.values()) - curve[step],
         }
     return result
+
+
+def last_look(session: Session) -> dict[str, float]:
+    """Every measure of the anchors at the last look of the run, times and agreement with the look before included."""
+    return {name: values[-1] for name, (_, values) in history(session.folder).items() if name.startswith("anchors/")}
 
 
 def at(series: tuple[list[int], list[float]], step: int) -> float:

@@ -35,6 +35,22 @@ def class_balance(matches: Matches, num_classes: int) -> float:
     return float(entropy(share.unsqueeze(0)).squeeze()) / math.log(num_classes)
 
 
+def agreement(matches: Matches, earlier: Matches) -> float:
+    """Share of the target items matched now or earlier that have the same label both times. In [0, 1].
+
+    The two are about the same items in the same order. An item that is matched at one of the two times alone disagrees;
+    one that is matched at neither does not count. 0 without any match.
+    """
+    if matches.label.shape != earlier.label.shape:
+        raise DataError(
+            f"Two matches of the same target items are compared, but they are about {len(matches.label)} and "
+            f"{len(earlier.label)} items."
+        )
+    either = _keep(matches) | earlier.keep
+    same = matches.keep & earlier.keep & (matches.label == earlier.label)
+    return float(same.sum()) / max(1, int(either.sum()))
+
+
 def unique_share(matches: Matches) -> float:
     """Different source items over all anchors chosen. In [0, 1]; 1 if none serves twice, 0 without any match."""
     occurrences = _occurrences(matches)

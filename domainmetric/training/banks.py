@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Int64
 from torch import Tensor
@@ -16,6 +18,15 @@ from domainmetric.training.evaluation import encode
 from domainmetric.types import Bank, ImageSet, Matches
 
 
+class Refreshed(NamedTuple):
+    """What came of a refresh."""
+
+    taken: bool
+    """Whether the strategy now remembers this source bank. A strategy may keep an older one, or none."""
+    matches: Matches | None
+    """Of the target bank, where something is drawn by its labels."""
+
+
 def refresh(
     matcher: AnchorMatcher,
     teacher: Network,
@@ -23,10 +34,10 @@ def refresh(
     data: RunData,
     generation: int,
     matched_rows: MatchedRows | None = None,
-) -> Matches | None:
+) -> Refreshed:
     """Give the matcher freshly encoded banks; each generation draws its own rows.
 
-    Then the target rows of the bank are matched, where batches are drawn by their labels; these matches are returned.
+    Then the target rows of the bank are matched, where batches are drawn by their labels.
     """
     assert experiment.anchors is not None
     draw = generator("cpu", experiment.seed, "bank", generation)
@@ -38,9 +49,11 @@ def refresh(
         target_bank = fill(teacher, "target", data.target_train, rows)
     source_bank = fill(teacher, "source", data.source_train, source_rows)
     matcher.refresh(source_bank, target_bank if experiment.anchors.needs_target_bank else None)
-    if matched_rows is None or target_bank is None:
-        return None
-    return draw_from(matched_rows, matcher, target_bank, since=generation * experiment.banks.refresh_every)
+    taken = "z" in matcher.memory and torch.equal(matcher.memory["z"], source_bank.z)
+    matches = None
+    if matched_rows is not None and target_bank is not None:
+        matches = draw_from(matched_rows, matcher, target_bank, since=generation * experiment.banks.refresh_every)
+    return Refreshed(taken=taken, matches=matches)
 
 
 @torch.no_grad()

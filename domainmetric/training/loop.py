@@ -21,6 +21,7 @@ from domainmetric.training.ema import follow
 from domainmetric.training.objective import gradient_norms
 from domainmetric.training.parts import part
 from domainmetric.training.state import PhaseState
+from domainmetric.training.wall_time import WallTime
 
 Values = dict[str, float]
 
@@ -110,9 +111,10 @@ def refresh_banks(
     """
     if state.matcher is None or state.teacher is None or state.step % experiment.banks.refresh_every:
         return None
-    with part("bank refresh"), fabric.autocast():
-        generation = state.step // experiment.banks.refresh_every
-        matches = refresh(state.matcher, state.teacher, experiment, batches.data, generation, state.matched_rows)
+    generation = state.step // experiment.banks.refresh_every
+    with part("bank refresh"), fabric.autocast(), WallTime(batches.device) as spent:
+        taken, matches = refresh(state.matcher, state.teacher, experiment, batches.data, generation, state.matched_rows)
+    state.anchor_track.refreshed(state.step, spent, taken=taken)
     if matches is None:
         return None
     if not matches.keep.any():

@@ -172,10 +172,11 @@ def watcher(
             evidence = session.look.evidence(session.network)
             values = session.look.scores(evidence)
             matches = None
-            if state.teacher is not None and state.matcher is not None:
-                matches = session.look.matches(state.teacher, state.matcher)
+            if isinstance(phase, AdaptationPhase) and state.teacher is not None and state.matcher is not None:
+                matches, seconds = session.look.matches(state.teacher, state.matcher, phase.target_batch)
                 num_source, num_classes = len(session.data.source_train), evidence.target_logits.shape[1]
                 values |= judge(matches, num_source, num_classes, session.look.target_labels_oracle)
+                values |= {**state.anchor_track.look(matches, step), "anchors/match_ms": 1e3 * seconds}
             if (name, step) in scatters.looks(experiment):
                 scatters.keep(session.folder, offset + step, evidence, matches)
         log(step, values)

@@ -12,6 +12,7 @@ from domainmetric.data.matched_rows import MatchedRows
 from domainmetric.errors import RunFolderError
 from domainmetric.experiment import Trainable
 from domainmetric.models.network import Network
+from domainmetric.training.anchor_track import AnchorTrack
 from domainmetric.training.objective import Objective
 
 
@@ -54,6 +55,8 @@ class PhaseState:
     matcher: AnchorMatcher | None
     matched_rows: MatchedRows | None = None
     """Where target batches are drawn by matched label: which target rows, and their labels."""
+    anchor_track: AnchorTrack = field(default_factory=AnchorTrack)
+    """What is remembered of the anchors between looks."""
     step: int = 0
     """Steps done."""
     window: Window = field(default_factory=Window)
@@ -69,6 +72,7 @@ class PhaseState:
             state |= {f"matcher/{name}": value for name, value in self.matcher.memory.items()}
         if self.matched_rows is not None:
             state |= {f"matched_rows/{name}": value for name, value in self.matched_rows.memory.items()}
+        state |= {f"anchor_track/{name}": value for name, value in self.anchor_track.tensors().items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             state |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in values.items()}
         state |= {f"window/{name}": value for name, value in self.window.tensors().items()}
@@ -87,6 +91,7 @@ class PhaseState:
             self.matcher.memory.update({k: v.to(device) for k, v in parts.get("matcher", {}).items()})
         if self.matched_rows is not None:
             self.matched_rows.restore(parts.get("matched_rows", {}))
+        self.anchor_track.restore(parts.get("anchor_track", {}))
         states: dict[int, dict[str, Tensor]] = {}
         for name, value in parts.get("optimizer", {}).items():
             index, key = name.split("/")

@@ -20,6 +20,8 @@ from typing import Any
 from domainmetric.errors import DataError, RunFolderError
 
 LOG_NAME = "log.jsonl"
+TIMES = frozenset({"seconds", "anchors/match_ms", "anchors/refresh_seconds"})
+"""Metrics that tell a time: these alone may differ between two runs of one experiment on one machine."""
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 

@@ -10,6 +10,7 @@ from scipy.stats import skew
 
 from domainmetric.errors import DataError
 from domainmetric.metrics.anchor_quality import (
+    agreement,
     anchor_quality,
     class_balance,
     coverage,
@@ -38,6 +39,16 @@ def test_precision_counts_an_abstention_as_wrong() -> None:
     assert match_precision_oracle(NONE, torch.tensor([7, 7])) == 0.0
     with pytest.raises(DataError, match=r"shape \(4,\)"):
         match_precision_oracle(SOME, torch.tensor([0, 1, 1]))
+
+
+def test_agreement_counts_what_is_matched_at_either_time() -> None:
+    earlier = matches([[1]] * 5, [0, 1, 2, 0, 3], [True, True, True, False, False])
+    now = matches([[2]] * 5, [0, 2, 2, 0, 3], [True, True, False, True, False])
+    assert agreement(now, earlier) == agreement(earlier, now) == 1 / 4, "kept both times with one label: the first"
+    assert agreement(earlier, earlier) == 1.0
+    assert agreement(NONE, NONE) == 0.0
+    with pytest.raises(DataError, match="about 4 and 5 items"):
+        agreement(SOME, now)
 
 
 def test_shares_by_hand() -> None:

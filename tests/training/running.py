@@ -22,7 +22,7 @@ from domainmetric.training.checkpoint import read_json, read_tensors
 from domainmetric.training.phases import MODEL, build, new_network
 from domainmetric.training.state import PhaseState
 from domainmetric.training.stop import StopFlag
-from domainmetric.training.tracking import read_log
+from domainmetric.training.tracking import TIMES, read_log
 from tests import tiny
 
 NAMES = user_names(vars(tiny))
@@ -109,9 +109,9 @@ def report(folder: Path) -> dict[str, Any]:
 
 
 def told(folder: Path) -> list[tuple[int, dict[str, float]]]:
-    """Steps and values of the log, time aside."""
+    """Steps and values of the log, times aside."""
     return [
-        (record["step"], {name: value for name, value in record["values"].items() if name != "seconds"})
+        (record["step"], {name: value for name, value in record["values"].items() if name not in TIMES})
         for record in read_log(folder)
         if record["kind"] == "metrics"
     ]

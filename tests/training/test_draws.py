@@ -74,7 +74,7 @@ def test_target_batches_are_balanced_by_matched_label(anchors: AnchorStrategy) -
     with opened(experiment, "adapt") as (state, batches):
         assert state.matched_rows is batches.matched_rows is not None
         assert state.teacher is not None and state.matcher is not None
-        matches = refresh(state.matcher, state.teacher, experiment, batches.data, 0, state.matched_rows)
+        matches = refresh(state.matcher, state.teacher, experiment, batches.data, 0, state.matched_rows).matches
         assert matches is not None and len(matches.keep) == 200
         memory = state.matched_rows.memory
         label_of = dict(zip(memory["rows"].tolist(), memory["labels"].tolist(), strict=True))
