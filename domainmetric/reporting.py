@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
@@ -68,21 +70,25 @@ def selection(session: Session, record: Record) -> dict[str, Any]:
         "step": chosen,
         "scores": {n.removeprefix("score/"): at(values[n], chosen) for n in values if n.startswith("score/")},
     }
-    if ORACLE not in values:
-        return result
-    curve = {step: value for step, value in zip(*values[ORACLE], strict=True) if step > begin}
-    result["accuracy_oracle"] = curve[chosen]
-    result["gap_oracle"] = max(curve.values()) - curve[chosen]
-    result["would_choose"] = {}
-    for name in (n for n in values if n.startswith("score/")):
-        scores = {step: value for step, value in zip(*values[name], strict=True) if step > begin}
-        step = max(scores, key=scores.__getitem__)
-        result["would_choose"][name.removeprefix("score/")] = {
-            "step": step,
-            "accuracy_oracle": curve[step],
-            "gap_oracle": max(curve.values()) - curve[step],
-        }
-    return result
+    curve = later(values[ORACLE], begin) if ORACLE in values else {}
+
+    def oracle(step: int) -> dict[str, float]:
+        return {"accuracy_oracle": curve[step], "gap_oracle": max(curve.values()) - curve[step]} if curve else {}
+
+    choices = {n.removeprefix("score/"): choice(later(values[n], begin)) for n in values if n.startswith("score/")}
+    would_choose = {name: {"step": step, **oracle(step)} for name, step in choices.items() if step is not None}
+    return {**result, **oracle(chosen), "would_choose": would_choose}
+
+
+def choice(scores: Mapping[int, float]) -> int | None:
+    """The first step with the highest score, as a run selects; what is no number is never chosen."""
+    numbers = {step: score for step, score in scores.items() if not math.isnan(score)}
+    return max(numbers, key=lambda step: (numbers[step], -step)) if numbers else None
+
+
+def later(series: tuple[list[int], list[float]], begin: int) -> dict[int, float]:
+    """The values after step `begin`: those of the last phase, if it begins there."""
+    return {step: value for step, value in zip(*series, strict=True) if step > begin}
 
 
 def last_look(session: Session) -> dict[str, float]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from domainmetric.errors import ConfigError, DataError
@@ -129,6 +130,28 @@ class BatchNuclearNorm(SelectionScore):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassCluster(SelectionScore):
+    """Adjusted mutual information of predicted classes and k-means clusters of the target embeddings, at most 1.
+
+    The clusters start from the means of the predicted classes (ABAS, Robbiano et al. 2022). About 0 where they have
+    nothing to do with the predictions; 0 where fewer than two classes are predicted, or where classes outnumber items.
+    """
+
+    def score(self, evidence: Evidence) -> float:
+        items, num_classes = evidence.target_logits.shape
+        if len(evidence.target_logits.argmax(1).unique()) < 2 or items < num_classes:
+            return 0.0
+        with warnings.catch_warnings(), threadpool_limits(limits=1):  # sums in one order on any number of threads
+            _ignore_import_warnings()
+            warnings.filterwarnings("ignore", message="Number of distinct clusters")  # a collapsed embedding
+            from pytorch_adapt.validators import ClassClusterValidator
+
+            validator = ClassClusterValidator(centroid_init="label_centers")
+            target = {"features": evidence.target_z.detach().float(), "logits": evidence.target_logits.detach()}
+            return float(validator(target_train=target))
+
+
+@dataclass(frozen=True, kw_only=True)
 class SourceAccuracy(SelectionScore):
     """Accuracy on held-out source images, in [0, 1]."""
 
@@ -160,6 +183,7 @@ def all_scores(evidence: Evidence) -> dict[str, float]:
         "diversity": Diversity(),
         "snd": SoftNeighborhoodDensity(),
         "bnm": BatchNuclearNorm(),
+        "class_cluster": ClassCluster(),
         "source_accuracy": SourceAccuracy(),
         "mmd": MmdScore(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -14,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from domainmetric.anchors.base import AnchorContext, AnchorMatcher
+from domainmetric.errors import DataError
 from domainmetric.experiment import AdaptationPhase, BestScore, Experiment, Phase, SourcePhase
 from domainmetric.metrics.selection import Evidence
 from domainmetric.models.network import DomainName, Network
@@ -205,6 +207,11 @@ def select(session: Session, record: Record, evidence: Evidence, step: int) -> N
     rule = session.experiment.selection
     if isinstance(rule, BestScore):
         score = rule.score.score(evidence)
+        if math.isnan(score):
+            raise DataError(
+                f"A selection score must be a number, but {type(rule.score).__name__} is NaN at step {step} of the "
+                "last phase. Choose another score, or have it return its lowest value where it has nothing to say."
+            )
         if record.best is not None and score <= record.best:
             return
         record.best = score

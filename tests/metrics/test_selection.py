@@ -14,6 +14,7 @@ from domainmetric.errors import ConfigError, DataError
 from domainmetric.metrics import selection
 from domainmetric.metrics.selection import (
     BatchNuclearNorm,
+    ClassCluster,
     Diversity,
     Entropy,
     Evidence,
@@ -83,6 +84,32 @@ def test_nuclear_norm_equals_the_sum_of_singular_values() -> None:
     assert BatchNuclearNorm().score(given) == pytest.approx(float(torch.linalg.svdvals(p).sum()) / 40, rel=1e-5)
 
 
+def clustered(predicted: Tensor) -> Evidence:
+    """Forty target items in four well separated clusters, ten each, with the given predictions."""
+    generator = torch.Generator().manual_seed(3)
+    z = torch.eye(6)[:4].repeat_interleave(10, 0) + 0.05 * torch.randn(40, 6, generator=generator)
+    return replace(evidence(torch.nn.functional.one_hot(predicted, 4).float()), target_z=z)
+
+
+def test_class_cluster_is_the_agreement_of_predictions_and_clusters() -> None:
+    from sklearn.metrics import adjusted_mutual_info_score
+
+    cluster = torch.arange(40) // 10
+    some = torch.where(torch.arange(40) % 5 == 0, (cluster + 1) % 4, cluster)
+    assert ClassCluster().score(clustered(cluster)) == pytest.approx(1)
+    assert ClassCluster().score(clustered(some)) == pytest.approx(adjusted_mutual_info_score(some, cluster))
+    swapped = torch.tensor([1, 0, 2, 3])[cluster]
+    assert ClassCluster().score(clustered(swapped)) == pytest.approx(1), "a permutation of the classes is not seen"
+    assert abs(ClassCluster().score(clustered(torch.arange(40) % 4))) < 0.1
+
+
+def test_class_cluster_says_nothing_for_one_class_or_few_items() -> None:
+    assert ClassCluster().score(clustered(torch.zeros(40, dtype=torch.int64))) == 0.0
+    assert ClassCluster().score(evidence(torch.eye(4)[:3])) == 0.0
+    collapsed = replace(clustered(torch.arange(40) // 10), target_z=torch.ones(40, 6))
+    assert abs(ClassCluster().score(collapsed)) < 1e-6
+
+
 def test_source_accuracy_reads_the_source_only() -> None:
     assert SourceAccuracy().score(evidence()) == pytest.approx(27 / 30)
 
@@ -133,7 +160,7 @@ def test_every_member_is_among_all_scores() -> None:
     given = evidence()
     scores = all_scores(given)
     assert list(scores) == [
-        "information_maximization", "entropy", "diversity", "snd", "bnm", "source_accuracy", "mmd",
+        "information_maximization", "entropy", "diversity", "snd", "bnm", "class_cluster", "source_accuracy", "mmd",
     ]  # fmt: skip
     assert sorted(scores.values()) == sorted(member().score(given) for member in MEMBERS)
 

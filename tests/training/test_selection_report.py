@@ -1,0 +1,57 @@
+"""What a run records of selection: the first of the best by each score, and what that choice would have cost."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from domainmetric.errors import DataError
+from domainmetric.experiment import BestScore
+from domainmetric.metrics.selection import Evidence, SelectionScore
+from domainmetric.reporting import choice
+from domainmetric.training.tracking import history
+from tests import tiny
+from tests.training.running import report, short, train
+
+
+def test_the_highest_score_is_chosen_and_the_first_of_equals() -> None:
+    assert choice({10: 0.2, 20: 0.5, 30: 0.5, 40: -1.0}) == 20
+    assert choice({10: -3.0, 20: -1.0}) == 20, "scores below zero: higher is still better"
+    assert choice({10: math.nan, 20: 0.1, 30: math.nan}) == 20
+    assert choice({10: math.nan}) is None and choice({}) is None
+
+
+def test_each_score_tells_its_choice_and_the_oracle_gap(tmp_path: Path) -> None:
+    folder = train(short(tiny.experiment(tmp_path, "mmd")))
+    curves, found = history(folder), report(folder)["selection"]
+    begin, (steps, accuracies) = 12, curves["eval/target/accuracy_oracle"]
+    best = max(accuracy for step, accuracy in zip(steps, accuracies, strict=True) if step > begin)
+    scores = [name for name in curves if name.startswith("score/")]
+    assert len(scores) == len(found["would_choose"]) == 8
+    for name in scores:
+        expected = None
+        for step, value in zip(*curves[name], strict=True):
+            if step > begin and (expected is None or value > expected[1]):
+                expected = step, value
+        assert expected is not None
+        told = found["would_choose"][name.removeprefix("score/")]
+        accuracy = dict(zip(steps, accuracies, strict=True))[expected[0]]
+        assert told == {"step": expected[0], "accuracy_oracle": accuracy, "gap_oracle": best - accuracy}
+    assert found["gap_oracle"] == best - found["accuracy_oracle"] >= 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoNumber(SelectionScore):
+    """Has nothing to say."""
+
+    def score(self, evidence: Evidence) -> float:
+        return math.nan
+
+
+def test_a_selection_by_what_is_no_number_is_refused(tmp_path: Path) -> None:
+    experiment = replace(short(tiny.experiment(tmp_path), source=2), selection=BestScore(score=NoNumber()))
+    with pytest.raises(DataError, match="NoNumber is NaN at step 2"):
+        train(experiment)
