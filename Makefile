@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 export WANDB_SILENT ?= true
+# Tests at a time, each of one thread: with more, small tensors wait for threads rather than work.
+PROCESSES ?= 2
+TESTS := env OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses $(PROCESSES) --dist loadscope
 
 .PHONY: demo test test-all check fix bench
 
@@ -13,11 +16,11 @@ test: $(STAMP)  ## style, floors, and the quick tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache --no-logo
-	$(BIN)/pytest -q -m "not slow"
+	$(TESTS) -m "not slow"
 
 test-all: check  ## everything: types too, the slow tests, and the quick ones with shapes checked at run time
-	$(BIN)/pytest -q
-	$(BIN)/pytest -q -m "not slow" --jaxtyping-packages=domainmetric,data_prep,tests.shapes.check
+	$(TESTS)
+	$(TESTS) -m "not slow" --jaxtyping-packages=domainmetric,data_prep,tests.shapes.check
 
 check: $(STAMP)  ## style, types and floors, without running anything
 	$(BIN)/ruff check .
