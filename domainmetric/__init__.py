@@ -16,13 +16,20 @@ if TYPE_CHECKING:
     from domainmetric.alignment.dann import Dann
     from domainmetric.alignment.information import InformationMaximization
     from domainmetric.alignment.mmd import Mmd
+    from domainmetric.anchors.adaptive import AdaptiveThreshold
     from domainmetric.anchors.base import AnchorContext, AnchorMatcher, AnchorStrategy
+    from domainmetric.anchors.cluster import Cluster
+    from domainmetric.anchors.confident import Confident
+    from domainmetric.anchors.member import Member
+    from domainmetric.anchors.mutual import Mutual
     from domainmetric.anchors.nearest import Nearest
     from domainmetric.anchors.oracle import Oracle
     from domainmetric.anchors.pixel import PixelNearest
+    from domainmetric.anchors.propagation import Propagation
     from domainmetric.anchors.prototype import Prototype
     from domainmetric.anchors.quota import ClassQuota
     from domainmetric.anchors.random import RandomAnchors
+    from domainmetric.anchors.threshold import Threshold
     from domainmetric.anchors.transport import Transport
     from domainmetric.data.augment import Augment
     from domainmetric.data.digits import Mnist, Svhn, Usps
@@ -113,6 +120,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdaptationPhase",
+    "AdaptiveThreshold",
     "AlbumentationsViews",
     "AlignmentTerm",
     "AllLabels",
@@ -134,6 +142,8 @@ __all__ = [
     "ClassQuota",
     "Classify",
     "ClassifyLabelledTarget",
+    "Cluster",
+    "Confident",
     "ConfigError",
     "Constant",
     "Contrastive",
@@ -175,6 +185,7 @@ __all__ = [
     "MarginViolating",
     "MatchedBalanced",
     "Matches",
+    "Member",
     "Memory",
     "Metric",
     "MetricLoss",
@@ -183,6 +194,7 @@ __all__ = [
     "Mnist",
     "Model",
     "MultiSimilarity",
+    "Mutual",
     "NTXent",
     "Nearest",
     "OneCycle",
@@ -199,6 +211,7 @@ __all__ = [
     "PixelNearest",
     "PmlLoss",
     "PmlMiner",
+    "Propagation",
     "Prototype",
     "RandomAnchors",
     "RandomTriplets",
@@ -228,6 +241,7 @@ __all__ = [
     "Svhn",
     "TargetSampling",
     "Term",
+    "Threshold",
     "Tied",
     "Tracking",
     "Transport",
@@ -246,17 +260,24 @@ _HOMES = {
     "alignment.dann": ("Dann",),
     "alignment.information": ("InformationMaximization",),
     "alignment.mmd": ("Mmd",),
+    "anchors.adaptive": ("AdaptiveThreshold",),
     "anchors.base": (
         "AnchorContext",
         "AnchorMatcher",
         "AnchorStrategy",
     ),
+    "anchors.cluster": ("Cluster",),
+    "anchors.confident": ("Confident",),
+    "anchors.member": ("Member",),
+    "anchors.mutual": ("Mutual",),
     "anchors.nearest": ("Nearest",),
     "anchors.oracle": ("Oracle",),
     "anchors.pixel": ("PixelNearest",),
+    "anchors.propagation": ("Propagation",),
     "anchors.prototype": ("Prototype",),
     "anchors.quota": ("ClassQuota",),
     "anchors.random": ("RandomAnchors",),
+    "anchors.threshold": ("Threshold",),
     "anchors.transport": ("Transport",),
     "data.augment": ("Augment",),
     "data.digits": (
