@@ -1,0 +1,42 @@
+// The page, from top to bottom.
+
+function lead() {
+  const finished = data.runs.filter((run) => run.values[0] !== null);
+  if (!finished.length) return "No run is finished yet.";
+  if (data.kind === "run") return `${percent(finished[0].values[0], 2)} of the target's test images right, seed ${finished[0].seed}.`;
+  const rows = variantRows().filter((row) => row.values[0].length);
+  const best = rows.reduce((one, other) => (mean(other.values[0]) > mean(one.values[0]) ? other : one));
+  const seeds = new Set(finished.map((run) => run.seed)).size;
+  return `${whole(rows.length)} variants, ${whole(seeds)} ${seeds === 1 ? "seed" : "seeds"}. Highest mean target accuracy: ${best.name}, ${percent(mean(best.values[0]), 2)}.`;
+}
+
+function build() {
+  document.querySelector("noscript").remove();
+  document.getElementById("kind").textContent = `${data.kind === "run" ? "Run" : "Ablation"} · ${data.domains.join(" → ")}`;
+  document.getElementById("name").textContent = data.name;
+  document.getElementById("lead").textContent = lead();
+  document.getElementById("made").textContent = `Made ${data.made} by domainmetric. Whatever took target labels is called oracle: it reports, and neither trains nor selects.`;
+
+  section("results", "Results", data.kind === "run" ? null : "Means over the finished runs of each variant. A click on a head sorts; a variant's name shows it further down.", (element) => {
+    element.append(...data.notes.map((note) => h("p", { class: "note" }, note)), variantTable(), unfinished() ?? "");
+    for (const { title, rows } of data.tables) {
+      if (rows.length > 1) element.append(h("details", { open: rows.length < 30 && title !== data.tables[0].title }, h("summary", {}, title), written(rows)));
+    }
+  });
+  section("curves", "Over time", "Bold: mean over seeds; thin: each seed. Accuracy here is measured on target training images, with labels that training does not see.", drawCurves);
+  section("gaps", "Oracle gap", "How many points the checkpoint that a label-free score chooses stays behind the run's best one, judged by target labels; mean over seeds.", (element) => {
+    if (!data.gaps.rows.length) return false;
+    element.append(gapTable());
+  });
+  section("confusion", "Confusion", "Target test images. Blue is right, red is wrong; color grows with the root of the share of the true class.", drawConfusions);
+  section("triplets", "Triplets, early and late", "Each anchor's nearest positive and nearest negative at the first and the last kept look. Target items carry their matched labels.", drawScatters);
+  section("map", "Embedding map", "Test images of both domains. Point at one, or tap it, for its picture; draw a lasso around many to open them below.", drawMap);
+  section("anchors", "Anchor browser", "Which source images each strategy lets stand for a target image at the end of training.", drawAnchors);
+  section("how", "How it was run", null, (element) => {
+    if (!data.how.length) return false;
+    element.append(h("dl", {}, ...data.how.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
+  });
+  document.querySelector("nav").append(...sections.map(({ id, title }) => h("a", { href: `#${id}` }, title)));
+}
+
+Promise.all([...document.querySelectorAll("img[id^=sheet-]")].map((image) => image.decode())).then(build);
