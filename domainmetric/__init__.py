@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from domainmetric.alignment.base import AlignmentTerm
+    from domainmetric.alignment.coral import Coral
     from domainmetric.alignment.dann import Dann
     from domainmetric.alignment.information import InformationMaximization
     from domainmetric.alignment.mmd import Mmd
@@ -147,6 +148,7 @@ __all__ = [
     "ConfigError",
     "Constant",
     "Contrastive",
+    "Coral",
     "Cosine",
     "CrossBatchMemory",
     "Dann",
@@ -257,6 +259,7 @@ __all__ = [
 
 _HOMES = {
     "alignment.base": ("AlignmentTerm",),
+    "alignment.coral": ("Coral",),
     "alignment.dann": ("Dann",),
     "alignment.information": ("InformationMaximization",),
     "alignment.mmd": ("Mmd",),

@@ -15,7 +15,7 @@ import domainmetric
 PUBLIC = """
 AdaptationPhase AdaptiveThreshold AlbumentationsViews AlignmentTerm AllLabels AnchorContext AnchorMatcher
 AnchorStrategy Augment Augmentation Backbone Balanced Bank Banks BestScore Branches CenterCrop ChecksumMismatch Chord
-ChordSquared ClassQuota Classify ClassifyLabelledTarget Cluster Confident ConfigError Constant Contrastive Cosine
+ChordSquared ClassQuota Classify ClassifyLabelledTarget Cluster Confident ConfigError Constant Contrastive Coral Cosine
 CrossBatchMemory Dann DataError DataNotPrepared DigitViews Disjoint Distance DistanceWeighted Domain DomainMetricError
 Dtn EasyPositiveEasyNegative EasyPositiveHardNegative EasyPositiveSemiHardNegative EpochGroups Evaluation Experiment
 FirstOrder Framing FromMatrix FromPairwise Geodesic Group Groups HardNegative HardPositiveHardNegative HingeEmbedding
