@@ -13,11 +13,17 @@ from domainmetric.types import Matches
 
 
 class Decision(NamedTuple):
-    """The class of each target item, how sure the strategy is of it in [0, 1], and whether it says anything."""
+    """What a strategy thinks of target items."""
 
     label: Int64[Tensor, " m"]
+    """The class of each."""
     confidence: Float[Tensor, " m"]
+    """How sure of it, in [0, 1]."""
     keep: Bool[Tensor, " m"]
+    """Where it says anything at all."""
+    voters: Int64[Tensor, "m v"] | None = None
+    """Places in the source bank of each item's nearest neighbors, the nearest first, where they were looked for and the
+    class is that of one of them: then its nearest member need not be searched again."""
 
 
 class ClassMatcher(AnchorMatcher, ABC):
@@ -40,10 +46,17 @@ class ClassMatcher(AnchorMatcher, ABC):
     def forward(
         self, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"], logits_t: Float[Tensor, "m k"]
     ) -> Matches:
-        label, confidence, keep = self.decide(target_index, z_t, logits_t)
+        decision = self.decide(target_index, z_t, logits_t)
         return Matches(
-            source_index=self.source.nearest(z_t, label, self.num_anchors),
-            label=label,
-            confidence=confidence.clamp(0, 1),
-            keep=keep & self.source.has(label, logits_t.shape[1]),
+            source_index=self.members(z_t, decision),
+            label=decision.label,
+            confidence=decision.confidence.clamp(0, 1),
+            keep=decision.keep & self.source.has(decision.label, logits_t.shape[1]),
         )
+
+    def members(self, z_t: Float[Tensor, "m d"], decision: Decision) -> Int64[Tensor, "m num"]:
+        """Rows of the nearest members of the decided classes."""
+        if decision.voters is None or self.num_anchors > 1:
+            return self.source.nearest(z_t, decision.label, self.num_anchors)
+        first = (self.source.labels[decision.voters] == decision.label[:, None]).int().argmax(1, keepdim=True)
+        return self.source.rows[decision.voters.gather(1, first)]

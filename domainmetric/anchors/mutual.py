@@ -65,4 +65,4 @@ class _Mutual(ClassMatcher):
         mutual = similarity >= self.memory["reach"][voters] - ROUNDING
         weight = (similarity / self.spec.temperature).softmax(1) * mutual
         confidence, label = vote(self.source.labels[voters], weight, like=logits_t).max(1)
-        return Decision(label, confidence, mutual.any(1))
+        return Decision(label, confidence, mutual.any(1), voters)

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-CHUNK_ELEMENTS = 1 << 25
-"""Cosines held at a time (128 MB in float32)."""
+CHUNK_ELEMENTS = 1 << 23
+"""Cosines held at a time (32 MB in float32)."""
 
 
 def rows_at_a_time(num_columns: int) -> int:

@@ -51,6 +51,8 @@ class SourceBank:
     def _extreme_of_chunk(self, z_t: Tensor, label: Tensor, num: int, *, largest: bool) -> Tensor:
         other = self.labels != label[:, None]
         similarity = (z_t @ self.z.T).masked_fill_(other, -torch.inf if largest else torch.inf)
+        if num == 1:  # a third of the time of the search for several
+            return (similarity.argmax if largest else similarity.argmin)(1, keepdim=True)
         value, index = similarity.topk(min(num, similarity.shape[1]), 1, largest=largest)
         index = torch.where(value.isinf(), index[:, :1], index)
         return torch.cat([index, index[:, :1].expand(-1, num - index.shape[1])], 1)
