@@ -14,9 +14,9 @@ from domainmetric.errors import ConfigError, DataError
 from domainmetric.geometry import normalize, squared_chord
 from domainmetric.types import Group, Pairs
 
-Role = Literal["source", "matched", "target", "both"]
-"""Row groups of a step: random source items, the source items matched to the targets, the target items, and the random
-source items together with the target items."""
+Role = Literal["source", "matched", "target", "matched_target", "both"]
+"""Row groups of a step: random source items, the source items matched to the targets, the target items, the target
+items that stand for the random source items, and the random source items together with the target items."""
 
 
 @dataclass(frozen=True, kw_only=True)

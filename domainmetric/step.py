@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from domainmetric.pairs import StepPairs
 from domainmetric.types import Encoded, LabelledTargetBatch, Matches, SourceBatch, TargetBatch
 
-Need = Literal["target", "labelled_target", "pairs", "matches", "matched"]
+Need = Literal["target", "labelled_target", "pairs", "matches", "matched", "matched_target"]
 """`target`: a target batch; `labelled_target`: the labelled stream; `pairs`: the pairs among all rows; `matches`: who
-stands for whom; `matched`: the matched source items, encoded again."""
+stands for whom; `matched`: the matched source items, encoded again; `matched_target`: target items that stand for the
+random source items, encoded again."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +34,10 @@ class Step:
     target: TargetBatch | None = None
     """None in a phase that trains on the source alone; so are the other target values."""
     encoded_target: Encoded | None = None
+    """The target batch; cut out of `encoded_by_target` where other rows were encoded with it."""
+    encoded_by_target: Encoded | None = None
+    """All rows that the target branch encoded in one pass: those of the target batch, and then the target items that
+    stand for source items. The gradients of all terms meet in its `z`."""
     matches: Matches | None = None
     """Who stands for whom; None where no term of the phase asks for it."""
     pairs: StepPairs | None = None

@@ -28,6 +28,9 @@ SOURCE_DIRECTIONS = (
     Roles(anchor="target", positive="source", negative="source"),
 )
 """The same with random source items: classes are balanced and labels true, so that a whole class pulls."""
+TARGET_ANCHORS = (Roles(anchor="matched_target", positive="source", negative="source"),)
+"""The reverse direction: for each random source item the nearest target item that is matched to its class, as anchor
+of triplets with true labels. Beside the others: `roles=BOTH_DIRECTIONS + TARGET_ANCHORS`."""
 
 
 def check_smoothing(value: float) -> None:
@@ -129,10 +132,12 @@ class Metric(Part):
     def needs(self) -> frozenset[Need]:
         groups = {group for roles in self.roles for group in (roles.anchor, roles.positive, roles.negative)}
         needs: set[Need] = {"pairs"}
-        if groups - {"source"}:
+        if groups - {"source", "matched_target"}:
             needs |= {"target", "matches"}
         if "matched" in groups:
             needs.add("matched")
+        if "matched_target" in groups:
+            needs.add("matched_target")
         return frozenset(needs)
 
     def build(self, context: PartContext) -> PartModule:
@@ -201,7 +206,7 @@ class _Metric(PartModule):
 
     def _note(self, step: Step, results: list[LossValue], counts: list[Float[Tensor, " 3"]]) -> None:
         """How much of the batch was used, and how hard it was; over all roles, and left on the device."""
-        prefix = "triplets" if "matches" in self.spec.needs else "source_triplets"
+        prefix = "triplets" if self.spec.needs & {"matches", "matched_target"} else "source_triplets"
         used = torch.stack([r.used.detach() for r in results]).sum()
         active = torch.stack([r.active.detach() for r in results]).sum()
         total = torch.stack(counts).sum(0)

@@ -17,8 +17,11 @@ from domainmetric.types import Group
 from tests.reference import labels, unit
 
 ROLES: tuple[Role, ...] = get_args(Role)
-SIZES: dict[Role, int] = {"source": 6, "matched": 5, "target": 7}
-ORDERS = list(itertools.permutations(SIZES))
+SIZES: dict[Role, int] = {"source": 6, "matched": 5, "target": 7, "matched_target": 4}
+ORDERS = [
+    (*order[:place], "matched_target", *order[place:])
+    for order, place in zip(itertools.permutations(("source", "matched", "target")), itertools.cycle(range(4)))
+]
 Item = tuple[Role, int]
 
 

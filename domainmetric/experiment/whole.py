@@ -25,6 +25,9 @@ from domainmetric.step import Need
 from domainmetric.terms import Metric, Term
 from domainmetric.tracking import Tracking
 
+MATCHED: frozenset[Need] = frozenset({"matches", "matched_target"})
+"""What only an anchor strategy can prepare."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
@@ -100,11 +103,10 @@ class Experiment:
             if isinstance(phase, SourcePhase) and needs - {"pairs"}:
                 raise ConfigError(f"Phase '{name}' trains on the source alone, but its terms need {sorted(needs)}.")
         needs = self.needs(self.terms)
-        if "matches" in needs and self.anchors is None:
+        if needs & MATCHED and self.anchors is None:
             raise ConfigError("A term needs anchor matches, but the experiment has no anchors. Set anchors=Nearest().")
         self._check_target_sampling()
-        drawn = any(phase.draws_by_match for phase in self.phases.values())
-        if "matches" not in needs and not drawn and self.anchors is not None:
+        if self.anchors is not None and not any(self.uses_anchors(phase) for phase in self.phases.values()):
             raise ConfigError("No term uses anchor matches, so `anchors` would be ignored. Set anchors=None.")
         self._check_labelled("labelled_target" in needs)
 
@@ -158,6 +160,10 @@ class Experiment:
                     "has one branch for both domains. Set `optimizer` alone."
                 )
 
+    def uses_anchors(self, phase: Phase) -> bool:
+        """Whether a phase asks the anchor strategy anything."""
+        return phase.draws_by_match or bool(self.needs(phase.terms) & MATCHED)
+
     def needs(self, terms: Iterable[str]) -> frozenset[Need]:
         """What the steps of these terms must prepare."""
         return frozenset().union(*(self.terms[name].part.needs for name in terms))
@@ -168,7 +174,7 @@ class Experiment:
             raise ConfigError(f"The experiment has no term '{term}'.{nearest(term, self.terms)}")
         terms = {name: value for name, value in self.terms.items() if name != term}
         phases = {k: replace(p, terms=tuple(t for t in p.terms if t != term)) for k, p in self.phases.items()}
-        matched = any("matches" in value.part.needs for value in terms.values())
+        matched = any(value.part.needs & MATCHED for value in terms.values())
         drawn = any(phase.draws_by_match for phase in phases.values())
         anchors = self.anchors if matched or drawn else None
         return replace(self, name=f"{self.name}-without-{term}", terms=terms, phases=phases, anchors=anchors)

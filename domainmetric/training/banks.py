@@ -15,6 +15,7 @@ from domainmetric.models.network import DomainName, Network
 from domainmetric.randomness import generator
 from domainmetric.training.batches import RunData
 from domainmetric.training.evaluation import encode
+from domainmetric.training.target_anchors import TargetAnchors
 from domainmetric.types import Bank, ImageSet, Matches
 
 
@@ -24,7 +25,7 @@ class Refreshed(NamedTuple):
     taken: bool
     """Whether the strategy now remembers this source bank. A strategy may keep an older one, or none."""
     matches: Matches | None
-    """Of the target bank, where something is drawn by its labels."""
+    """Of the target bank, where something goes by its labels."""
 
 
 def refresh(
@@ -34,33 +35,38 @@ def refresh(
     data: RunData,
     generation: int,
     matched_rows: MatchedRows | None = None,
+    target_anchors: TargetAnchors | None = None,
 ) -> Refreshed:
     """Give the matcher freshly encoded banks; each generation draws its own rows.
 
-    Then the target rows of the bank are matched, where batches are drawn by their labels.
+    Then the target rows of the bank are matched, where their labels decide on target batches or on target anchors.
     """
     assert experiment.anchors is not None
     draw = generator("cpu", experiment.seed, "bank", generation)
     source_rows = balanced_rows(data.source_train, experiment.banks.source_size, draw)
     target_bank = None
-    if experiment.anchors.needs_target_bank or matched_rows is not None:
+    if experiment.anchors.needs_target_bank or matched_rows is not None or target_anchors is not None:
         count = min(experiment.banks.target_size, len(data.target_train))
         rows = torch.randperm(len(data.target_train), generator=draw)[:count].to(source_rows.device)
         target_bank = fill(teacher, "target", data.target_train, rows)
     source_bank = fill(teacher, "source", data.source_train, source_rows)
     matcher.refresh(source_bank, target_bank if experiment.anchors.needs_target_bank else None)
     taken = "z" in matcher.memory and torch.equal(matcher.memory["z"], source_bank.z)
-    matches = None
-    if matched_rows is not None and target_bank is not None:
-        matches = draw_from(matched_rows, matcher, target_bank, since=generation * experiment.banks.refresh_every)
+    if target_bank is None or (matched_rows is None and target_anchors is None):
+        return Refreshed(taken=taken, matches=None)
+    matches = labels_of_bank(matcher, target_bank)
+    if target_anchors is not None:
+        target_anchors.refresh(target_bank, matches)
+    if matched_rows is not None:
+        since = generation * experiment.banks.refresh_every
+        matched_rows.refresh(target_bank.rows[matches.keep], matches.label[matches.keep], since)
     return Refreshed(taken=taken, matches=matches)
 
 
 @torch.no_grad()
-def draw_from(matched_rows: MatchedRows, matcher: AnchorMatcher, bank: Bank, since: int) -> Matches:
-    """Have target batches drawn from the rows of a bank that the matcher keeps, by the labels that it gives them."""
+def labels_of_bank(matcher: AnchorMatcher, bank: Bank) -> Matches:
+    """What the matcher makes of the rows of a target bank, as one batch."""
     matches: Matches = matcher(bank.rows, bank.z, bank.logits)
-    matched_rows.refresh(bank.rows[matches.keep], matches.label[matches.keep], since)
     return matches
 
 

@@ -136,6 +136,17 @@ class Batches:
         with part("augmentation"):
             return self._source.of(rows, step)
 
+    def clean_source(self, rows: Int64[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
+        """Source images without augmentation, as the teacher sees them."""
+        with part("data"):
+            return to_float(self.data.source_train.images[rows])
+
+    def matched_target(self, step: int, rows: Int64[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
+        """Images of the target rows that stand for the source items of a step."""
+        assert self._target is not None
+        with part("augmentation"):
+            return self._target.of(rows, step)
+
     def target(self, step: int) -> TargetBatch:
         """Target images of a step, augmented and clean."""
         assert self._target is not None

@@ -91,7 +91,13 @@ def train(
 def losses(network: nn.Module, batches: Batches, phase: Phase, state: PhaseState) -> tuple[Step, dict[str, Tensor]]:
     """One forward pass: the prepared step and its weighted terms."""
     step = state.objective.prepare(
-        network, batches, state.step, state.step / phase.steps, teacher=state.teacher, matcher=state.matcher
+        network,
+        batches,
+        state.step,
+        state.step / phase.steps,
+        teacher=state.teacher,
+        matcher=state.matcher,
+        target_anchors=state.target_anchors,
     )
     return step, state.objective(step)
 
@@ -113,9 +119,17 @@ def refresh_banks(
         return None
     generation = state.step // experiment.banks.refresh_every
     with part("bank refresh"), fabric.autocast(), WallTime(batches.device) as spent:
-        taken, matches = refresh(state.matcher, state.teacher, experiment, batches.data, generation, state.matched_rows)
+        taken, matches = refresh(
+            state.matcher,
+            state.teacher,
+            experiment,
+            batches.data,
+            generation,
+            state.matched_rows,
+            state.target_anchors,
+        )
     state.anchor_track.refreshed(state.step, spent, taken=taken)
-    if matches is None:
+    if matches is None or state.matched_rows is None:
         return None
     if not matches.keep.any():
         watch.event(
@@ -130,8 +144,8 @@ def refresh_banks(
 def shares(values: dict[str, Tensor], step: Step) -> Values:
     """Each term's share of the summed gradient norms at the embeddings, `gradient/target/triplet` and so on."""
     embeddings = {"source": step.encoded_by_source.z}
-    if step.encoded_target is not None:
-        embeddings["target"] = step.encoded_target.z
+    if step.encoded_by_target is not None:
+        embeddings["target"] = step.encoded_by_target.z
     result = {}
     for where, norms in gradient_norms(values, embeddings).items():
         total = torch.stack(list(norms.values())).sum().clamp_min(1e-20)

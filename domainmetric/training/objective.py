@@ -9,13 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from domainmetric.anchors.base import AnchorMatcher
-from domainmetric.models.network import Network
+from domainmetric.models.network import DomainName, Network
 from domainmetric.pairs import Role, StepPairs
 from domainmetric.step import Need, PartContext, PartModule, Step
 from domainmetric.terms import Term
 from domainmetric.training.batches import Batches
 from domainmetric.training.parts import part
-from domainmetric.types import Group, Matches, TargetBatch
+from domainmetric.training.target_anchors import Found, TargetAnchors
+from domainmetric.types import Encoded, Group, Matches, SourceBatch, TargetBatch
 
 
 class Objective(nn.Module):
@@ -42,41 +43,50 @@ class Objective(nn.Module):
         *,
         teacher: Network | None = None,
         matcher: AnchorMatcher | None = None,
+        target_anchors: TargetAnchors | None = None,
     ) -> Step:
         """Load, match and encode what the terms of this phase look at."""
+        source = batches.source(step)
         target = batches.target(step) if "target" in self.needs else None
-        encoded_target = None if target is None else network("target", target.images)
-
+        found = None
+        if "matched_target" in self.needs and teacher is not None and target_anchors is not None:
+            with part("teacher and matching"):
+                found = find(teacher, target_anchors, source, batches.clean_source(source.rows))
+        by_target, (encoded_target, encoded_found) = encode_together(
+            network,
+            "target",
+            None if target is None else target.images,
+            None if found is None else batches.matched_target(step, found.rows),
+        )
         matches = None
         if "matches" in self.needs and target is not None and teacher is not None and matcher is not None:
             with part("teacher and matching"):
                 matches = match(teacher, matcher, target)
         matched = None if matches is None or "matched" not in self.needs else matches.source_index.flatten()
-        source = batches.source(step)
-        together = [source.images] if matched is None else [source.images, batches.matched(step, matched)]
-        encoded = network("source", torch.cat(together))
-        sizes = [len(source.rows)] + ([] if matched is None else [len(matched)])
-        encoded_source, *encoded_matched = encoded.cut(sizes)
-
+        by_source, (encoded_source, encoded_matched) = encode_together(
+            network, "source", source.images, None if matched is None else batches.matched(step, matched)
+        )
+        assert by_source is not None and encoded_source is not None
         labelled = batches.labelled_target(step) if "labelled_target" in self.needs else None
         pairs = None
         if "pairs" in self.needs:
             groups: dict[Role, Group] = {"source": Group(z=encoded_source.z, labels=source.labels)}
             if matches is not None and encoded_target is not None:
                 groups["target"] = Group(z=encoded_target.z, labels=matches.label, keep=matches.keep)
-            if matches is not None and encoded_matched:
-                anchors = matches.source_index.shape[1]
-                label, keep = matches.label.repeat_interleave(anchors), matches.keep.repeat_interleave(anchors)
-                groups["matched"] = Group(z=encoded_matched[0].z, labels=label, keep=keep)
+            if matches is not None and encoded_matched is not None:
+                groups["matched"] = anchors_of(matches, encoded_matched)
+            if found is not None and encoded_found is not None:
+                groups["matched_target"] = Group(z=encoded_found.z, labels=source.labels, keep=found.keep)
             with part("pairs"):
                 pairs = StepPairs(groups)
         return Step(
             source=source,
             encoded_source=encoded_source,
-            encoded_by_source=encoded,
+            encoded_by_source=by_source,
             encoded_source_by_target=network("target", source.images) if self.train_both_branches else None,
             target=target,
             encoded_target=encoded_target,
+            encoded_by_target=by_target,
             matches=matches,
             pairs=pairs,
             labelled_target=labelled,
@@ -93,6 +103,33 @@ class Objective(nn.Module):
             assert isinstance(part, PartModule)
             values[name] = part(step) * (term.weight * term.schedule.at(step.progress))
         return values
+
+
+def encode_together(
+    network: nn.Module, domain: DomainName, *images: Float[Tensor, "r c h w"] | None
+) -> tuple[Encoded | None, list[Encoded | None]]:
+    """One pass over all images that there are, so that batch statistics are those of all: the whole, and its parts."""
+    there = [part for part in images if part is not None]
+    if not there:
+        return None, [None for _ in images]
+    whole: Encoded = network(domain, there[0] if len(there) == 1 else torch.cat(there))
+    parts = iter((whole,) if len(there) == 1 else whole.cut([len(part) for part in there]))
+    return whole, [None if part is None else next(parts) for part in images]
+
+
+def anchors_of(matches: Matches, encoded: Encoded) -> Group:
+    """The matched source items, a for each target item, with its label."""
+    anchors = matches.source_index.shape[1]
+    label, keep = matches.label.repeat_interleave(anchors), matches.keep.repeat_interleave(anchors)
+    return Group(z=encoded.z, labels=label, keep=keep)
+
+
+@torch.no_grad()
+def find(
+    teacher: Network, target_anchors: TargetAnchors, source: SourceBatch, clean: Float[Tensor, "n c h w"]
+) -> Found:
+    """Which target items stand for the source items, as the teacher sees the clean source views."""
+    return target_anchors.nearest(teacher("source", clean).z, source.labels)
 
 
 @torch.no_grad()

@@ -32,6 +32,7 @@ from domainmetric.training.objective import Objective
 from domainmetric.training.progress import Progress
 from domainmetric.training.state import PhaseState, group, load_weights, set_training
 from domainmetric.training.stop import StopFlag
+from domainmetric.training.target_anchors import TargetAnchors
 from domainmetric.training.tracking import Log
 
 CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
@@ -131,7 +132,7 @@ def build(
     if isinstance(phase, AdaptationPhase):
         if phase.calibration_steps:
             calibrate(network, batches, phase.calibration_steps)
-        if "matches" in objective.needs or phase.draws_by_match:
+        if experiment.uses_anchors(phase):
             teacher, matcher = teacher_of(network), build_matcher(experiment, data)
     optimizer = phase.build_optimizer(moving, list(objective.parameters()))
     state = PhaseState(
@@ -141,6 +142,7 @@ def build(
         teacher=teacher,
         matcher=matcher,
         matched_rows=batches.matched_rows,
+        target_anchors=TargetAnchors() if "matched_target" in objective.needs else None,
     )
     return state, batches
 

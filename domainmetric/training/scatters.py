@@ -30,7 +30,7 @@ def looks(experiment: Experiment) -> list[tuple[str, int]]:
     """
     needs = {name: experiment.needs(phase.terms) for name, phase in experiment.phases.items()}
     paired = [name for name in needs if "pairs" in needs[name]]
-    names = [name for name in paired if "matches" in needs[name]] or paired
+    names = [name for name in paired if experiment.uses_anchors(experiment.phases[name])] or paired
     every, steps = experiment.evaluation.every, {name: experiment.phases[name].steps for name in names}
     due = [(name, step) for name in names for step in sorted({*range(every, steps[name], every), steps[name]})]
     return [due[index] for index in sorted({0, (len(due) - 1) // 2, len(due) - 1})] if due else []

@@ -14,6 +14,7 @@ from domainmetric.experiment import Trainable
 from domainmetric.models.network import Network
 from domainmetric.training.anchor_track import AnchorTrack
 from domainmetric.training.objective import Objective
+from domainmetric.training.target_anchors import TargetAnchors
 
 
 @dataclass(eq=False)
@@ -55,6 +56,8 @@ class PhaseState:
     matcher: AnchorMatcher | None
     matched_rows: MatchedRows | None = None
     """Where target batches are drawn by matched label: which target rows, and their labels."""
+    target_anchors: TargetAnchors | None = None
+    """Where target items stand for source items: which there are to choose from."""
     anchor_track: AnchorTrack = field(default_factory=AnchorTrack)
     """What is remembered of the anchors between looks."""
     step: int = 0
@@ -72,6 +75,8 @@ class PhaseState:
             state |= {f"matcher/{name}": value for name, value in self.matcher.memory.items()}
         if self.matched_rows is not None:
             state |= {f"matched_rows/{name}": value for name, value in self.matched_rows.memory.items()}
+        if self.target_anchors is not None:
+            state |= {f"target_anchors/{name}": value for name, value in self.target_anchors.memory.items()}
         state |= {f"anchor_track/{name}": value for name, value in self.anchor_track.tensors().items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             state |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in values.items()}
@@ -91,6 +96,8 @@ class PhaseState:
             self.matcher.memory.update({k: v.to(device) for k, v in parts.get("matcher", {}).items()})
         if self.matched_rows is not None:
             self.matched_rows.restore(parts.get("matched_rows", {}))
+        if self.target_anchors is not None:
+            self.target_anchors.restore({k: v.to(device) for k, v in parts.get("target_anchors", {}).items()})
         self.anchor_track.restore(parts.get("anchor_track", {}))
         states: dict[int, dict[str, Tensor]] = {}
         for name, value in parts.get("optimizer", {}).items():
