@@ -157,4 +157,5 @@ def _arrows(axes: Axes, field: ArrowField, d_ap: np.ndarray, d_an: np.ndarray, s
     scale = longest / (1.5 * float(sides.min()) if len(sides) else 0.15)
     # unclipped: in a collapse all arrows start in the corner and point out of the square
     look: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "width": 0.006, "clip_on": False}
-    axes.quiver(field.s_ap, field.s_an, d_ap, d_an, color=shade, scale=scale, **look)
+    drawn = axes.quiver(field.s_ap, field.s_an, d_ap, d_an, color=shade, scale=scale, **look)
+    drawn.set_in_layout(False)  # an arrow that points out makes no room for itself
