@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         TargetSampling,
     )
     from domainmetric.data.framing import CenterCrop, Framing, Pad, Resize
+    from domainmetric.data.imbalanced import Imbalanced
     from domainmetric.data.pair import Pair
     from domainmetric.data.pipelines import DigitViews
     from domainmetric.data.sklearn_digits import SklearnDigits
@@ -178,6 +179,7 @@ __all__ = [
     "HardPositiveHardNegative",
     "HingeEmbedding",
     "ImageSet",
+    "Imbalanced",
     "InformationMaximization",
     "Interrupted",
     "LastCheckpoint",
@@ -304,6 +306,7 @@ _HOMES = {
         "Pad",
         "Resize",
     ),
+    "data.imbalanced": ("Imbalanced",),
     "data.pair": ("Pair",),
     "data.pipelines": ("DigitViews",),
     "data.sklearn_digits": ("SklearnDigits",),

@@ -13,19 +13,19 @@ import pytest
 import domainmetric
 
 PUBLIC = """
-AdaptationPhase AdaptiveThreshold AlbumentationsViews AlignmentTerm AllLabels AnchorContext AnchorMatcher
-AnchorStrategy Augment Augmentation Backbone Balanced Bank Banks BestScore Branches CenterCrop ChecksumMismatch Chord
-ChordSquared ClassQuota Classify ClassifyLabelledTarget Cluster Confident ConfigError Constant Contrastive Coral Cosine
+AdaptationPhase AdaptiveThreshold AlbumentationsViews AlignmentTerm AllLabels AnchorContext AnchorMatcher AnchorStrategy
+Augment Augmentation Backbone Balanced Bank Banks BestScore Branches CenterCrop ChecksumMismatch Chord ChordSquared
+ClassQuota Classify ClassifyLabelledTarget Cluster Confident ConfigError Constant Contrastive Coral Cosine
 CrossBatchMemory Dann DataError DataNotPrepared DigitViews Disjoint Distance DistanceWeighted Domain DomainMetricError
 Dtn EasyPositiveEasyNegative EasyPositiveHardNegative EasyPositiveSemiHardNegative EpochGroups Evaluation Experiment
 FirstOrder Framing FromMatrix FromPairwise Geodesic Group Groups HardNegative HardPositiveHardNegative HingeEmbedding
-ImageSet InformationMaximization Interrupted LastCheckpoint LossValue Lp MarginTriplet MarginViolating MatchedBalanced
-Matches Member Memory Metric MetricLoss Miner Mmd Mnist Model MultiSimilarity Mutual NTXent Nearest OneCycle Optimizer
-Oracle Pad Pair Pairs Part PartContext PartModule Phase Pipeline PixelNearest PmlLoss PmlMiner Propagation Prototype
-RandomAnchors RandomTriplets Resize Roles RunFolderError Runtime Sampling Schedule SecondOrder Selection SelectionScore
-SelectivelyContrastive SemiHard SemiHardTriplet Separate Shuffled SigmoidRamp SklearnDigits SmallCnn SoftMarginTriplet
-SourcePhase SphereDistance Step StreetDigits SupCon Svhn TargetSampling Term Threshold Tied Tracking Transport
-TripletLoss Triplets UsageError Usps ViewStream Views resume run
+ImageSet Imbalanced InformationMaximization Interrupted LastCheckpoint LossValue Lp MarginTriplet MarginViolating
+MatchedBalanced Matches Member Memory Metric MetricLoss Miner Mmd Mnist Model MultiSimilarity Mutual NTXent Nearest
+OneCycle Optimizer Oracle Pad Pair Pairs Part PartContext PartModule Phase Pipeline PixelNearest PmlLoss PmlMiner
+Propagation Prototype RandomAnchors RandomTriplets Resize Roles RunFolderError Runtime Sampling Schedule SecondOrder
+Selection SelectionScore SelectivelyContrastive SemiHard SemiHardTriplet Separate Shuffled SigmoidRamp SklearnDigits
+SmallCnn SoftMarginTriplet SourcePhase SphereDistance Step StreetDigits SupCon Svhn TargetSampling Term Threshold Tied
+Tracking Transport TripletLoss Triplets UsageError Usps ViewStream Views resume run
 """.split()  # noqa: SIM905 (a hundred names read better as text)
 
 
