@@ -1,4 +1,4 @@
-"""The command line: run, resume, show, profile. The only file that knows tyro.
+"""The command line: run, resume, show, profile, ablate. The only file that knows tyro.
 
 Whatever goes wrong is told in one paragraph, with a traceback only under --debug. Exit status: 1 for a failure, 2 for
 wrong usage, 130 for an interrupted run. Heavy imports happen inside the commands, so that help is immediate.
@@ -10,18 +10,20 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import sys
 import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from domainmetric.errors import DataNotPrepared, DomainMetricError, Interrupted, UsageError, nearest
-from domainmetric.usage import complaint, only, option
+from domainmetric.errors import ConfigError, DataNotPrepared, DomainMetricError, Interrupted, UsageError, nearest
+from domainmetric.usage import complaint, numbers, only, option, summary
 
 if TYPE_CHECKING:
+    from domainmetric.ablation.engine import Outcome
     from domainmetric.experiment import Experiment
 
 HELP = """\
@@ -31,12 +33,21 @@ domainmetric: cross-domain metric learning
   domainmetric resume RUN [--file FILE]                continue an interrupted run
   domainmetric show RUN [--json]                       what a run reached
   domainmetric profile FILE[:RECIPE] [--field=value ...]   where the time of a step goes
+  domainmetric ablate FILE[:ABLATION] [--seeds N | --seeds A B C] [--workers 2] [--folder FOLDER] [--field=value ...]
+                                                       run named variants over seeds, and compare them
+  domainmetric report RUN_OR_ABLATION [-o PAGE.html] [--data-root DIR] [--file FILE]
+                                                       one page to look into, and embeddings.parquet beside it
 
   domainmetric run FILE:RECIPE --help                  lists every field of the recipe
   --debug                                              anywhere: show tracebacks
 
 Example: domainmetric run experiments/svhn_to_mnist.py:quick_full --seed=1
 """
+OF_THE_ABLATION = {
+    "--seed": "every variant is run with each of --seeds.",
+    "--name": "runs are called after their variants.",
+    "--runs-root": "runs lie in the folder of the ablation; say which with --folder.",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,6 +97,8 @@ def dispatch(words: list[str]) -> int:
         "resume": resume_command,
         "show": show_command,
         "profile": profile_command,
+        "report": report_command,
+        "ablate": ablate_command,
     }
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
@@ -165,6 +178,28 @@ def profile_command(words: list[str]) -> None:
     print(profile(experiment))
 
 
+def report_command(words: list[str]) -> None:
+    """Write the page of a run or an ablation; its file is the last line of standard output."""
+    output, rest = option(words, "-o")
+    data_root, rest = option(rest, "--data-root")
+    file, rest = option(rest, "--file")
+    folder = only(rest, "report RUN_OR_ABLATION [-o PAGE.html] [--data-root DIR] [--file FILE]")
+    from domainmetric.recipes import load_file
+    from domainmetric.report.build import make
+    from domainmetric.serialize import user_names
+
+    made = make(
+        Path(folder),
+        output=Path(output) if output else None,
+        data_root=Path(data_root) if data_root else None,
+        names=user_names(vars(load_file(Path(file)))) if file else None,
+    )
+    for note in made.notes:
+        print(note, file=sys.stderr)
+    for path in filter(None, (made.embeddings, made.page)):
+        print(path)
+
+
 def parse_experiment(command: str, words: list[str]) -> Experiment:
     """The recipe, with the fields that the command line changes. Raises UsageError, or SystemExit(0) after help."""
     if not words or words[0].startswith("-"):
@@ -172,43 +207,89 @@ def parse_experiment(command: str, words: list[str]) -> Experiment:
     from domainmetric.recipes import call_recipe, find_recipe
 
     recipe = find_recipe(words[0])
-    default = call_recipe(recipe, words[0])
-    about = f"{recipe.__doc__ or ''}\n\nParts that are classes are exchanged in a recipe, by replace()."
+    program = f"domainmetric {command} {words[0]}"
+    return changed(call_recipe(recipe, words[0]), words[1:], program, recipe.__doc__ or "")
+
+
+def changed(default: Experiment, words: list[str], program: str, about: str) -> Experiment:
+    """The experiment with the fields that `words` change. Raises UsageError, or SystemExit(0) after help."""
     import tyro
 
     config = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
-    program = f"domainmetric {command} {words[0]}"
+    about = f"{about}\n\nParts that are classes are exchanged in a recipe, by replace()."
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
-            return tyro.cli(
-                type(default), default=default, args=words[1:], prog=program, description=about, config=config
-            )
+            return tyro.cli(type(default), default=default, args=words, prog=program, description=about, config=config)
     except SystemExit as end:
         if not end.code:
             raise
-        raise UsageError(f"{complaint(printed.getvalue(), words[1:], default)} All fields: {program} --help") from None
+        raise UsageError(f"{complaint(printed.getvalue(), words, default)} All fields: {program} --help") from None
 
 
-def summary(report: dict[str, Any]) -> str:
-    """A run's report for people."""
-    cross, back = report["retrieval"]["target_to_source"], report["retrieval"]["source_to_target"]
-    heads = f"prototype {report['target_prototype_accuracy']:.2%}, k-NN {report['target_knn_accuracy']:.2%}"
-    conditions = f"seed {report['seed']}, {report['device']}, {report['seconds']:.0f} s of training"
-    rows = [
-        ("recipe", f"{report['recipe']}, {conditions}"),
-        ("target accuracy", f"{report['target_accuracy']:.2%} ({heads})"),
-        ("source accuracy", f"{report['source_accuracy']:.2%} held out, {report['source_test_accuracy']:.2%} test"),
-        ("target -> source", f"P@1 {cross['precision_at_1']:.2%}, MAP@R {cross['map_at_r']:.2%}"),
-        ("source -> target", f"P@1 {back['precision_at_1']:.2%}, MAP@R {back['map_at_r']:.2%}"),
-    ]
-    if "gap_oracle" in report["selection"]:
-        chosen = report["selection"]
-        gap = f"oracle gap {100 * chosen['gap_oracle']:.2f} points"
-        rows.append(("selection", f"{chosen['rule']}, step {chosen['step']}, {gap}"))
-    if "anchors/precision_oracle" in report["anchors"]:
-        rows.append(("anchors", f"match precision (oracle) {report['anchors']['anchors/precision_oracle']:.2%}"))
-    return "\n".join(f"{name:>17}  {text}" for name, text in rows)
+def ablate_command(words: list[str]) -> None:
+    """Run an ablation's variants over its seeds, and print the tables."""
+    if not words or words[0].startswith("-"):
+        raise UsageError("Say which ablation: domainmetric ablate FILE[:ABLATION] [--seeds 5] [--field=value ...].")
+    typed = shlex.join(["domainmetric", "ablate", *words])
+    seeds, rest = numbers(words[1:], "--seeds")
+    workers, rest = numbers(rest, "--workers")
+    folder, rest = option(rest, "--folder")
+    if workers is not None and len(workers) != 1:
+        raise UsageError("--workers takes one number: how many runs go on at a time.")
+    from rich.console import Console
+
+    from domainmetric.ablation.engine import ablate
+    from domainmetric.ablation.plan import Ablation
+    from domainmetric.recipes import call_ablation, find_ablation
+    from domainmetric.serialize import user_names
+
+    module, function = find_ablation(words[0])
+    ablation = Ablation(
+        name=function.__name__,
+        folder=Path(folder or f"ablations/{function.__name__}"),
+        variants=variants(call_ablation(function, words[0]), rest, f"domainmetric ablate {words[0]}", function.__doc__),
+        seeds=tuple(range(seeds[0]) if seeds and len(seeds) == 1 else seeds or range(5)),
+    )
+
+    def go_on() -> Outcome:
+        return ablate(
+            ablation,
+            file=Path(words[0].partition(":")[0]),
+            names=user_names(vars(module)),
+            workers=workers[0] if workers else 2,
+            command=typed,
+            tell=lambda text: print(textwrap.fill(text, 110), file=sys.stderr),
+        )
+
+    try:
+        outcome = go_on()
+    except DataNotPrepared as missing:
+        prepare(next(iter(ablation.variants.values())), missing)
+        outcome = go_on()
+    screen = Console(highlight=False)
+    for sheet in outcome.sheets:
+        screen.print(sheet.screen())
+    if outcome.problem is not None:
+        raise outcome.problem
+    print(ablation.folder)
+
+
+def variants(
+    experiments: dict[str, Experiment], words: list[str], program: str, about: str | None
+) -> dict[str, Experiment]:
+    """All variants of an ablation with the fields that `words` change in each of them."""
+    for word in words:
+        for field, instead in OF_THE_ABLATION.items():
+            if word.partition("=")[0] == field:
+                raise UsageError(f"{field} is not a field to change in an ablation: {instead}")
+    result = {}
+    for name, experiment in experiments.items():
+        try:
+            result[name] = changed(experiment, words, program, about or "")
+        except (UsageError, ConfigError) as error:
+            raise UsageError(f"In the variant '{name}': {error}") from error
+    return result
 
 
 if __name__ == "__main__":

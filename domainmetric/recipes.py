@@ -1,18 +1,36 @@
-"""Finding a recipe in a Python file: a function without arguments that returns an Experiment."""
+"""Finding functions in a user's Python file: recipes return an Experiment, ablations a mapping name -> Experiment.
+
+Both take no argument and are known by the annotation of what they return.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from domainmetric.errors import DomainMetricError, UsageError, nearest
 from domainmetric.experiment import Experiment
+
+Kind = Literal["recipe", "ablation"]
+Function = Callable[[], Any]
+
+WRITE: dict[Kind, str] = {"recipe": "def mine() -> Experiment:", "ablation": "def mine() -> dict[str, Experiment]:"}
+COMMAND: dict[Kind, str] = {"recipe": "run", "ablation": "ablate"}
+OTHER: dict[Kind, str] = {
+    "recipe": "an ablation, which returns several Experiments",
+    "ablation": "a recipe, which returns one Experiment",
+}
+RETURNS: dict[Kind, str] = {  # as text, which is what an annotation is under `from __future__ import annotations`
+    "recipe": r"(<class ')?([\w.]+\.)?Experiment('>)?",
+    "ablation": r"([\w.]+\.)?(dict|Dict|Mapping)\[str, *['\"]?([\w.]+\.)?Experiment['\"]?\]",
+}
 
 
 def load_file(path: Path) -> ModuleType:
@@ -35,36 +53,60 @@ def load_file(path: Path) -> ModuleType:
     return module
 
 
-def recipes(module: ModuleType) -> dict[str, Callable[[], Any]]:
+def recipes(module: ModuleType) -> dict[str, Function]:
     """The public functions of a file that need no argument and are annotated to return an Experiment."""
-    found: dict[str, Callable[[], Any]] = {}
+    return functions(module, "recipe")
+
+
+def ablations(module: ModuleType) -> dict[str, Function]:
+    """The public functions of a file that need no argument and are annotated to return a mapping of Experiments."""
+    return functions(module, "ablation")
+
+
+def functions(module: ModuleType, kind: Kind) -> dict[str, Function]:
+    """The public functions of a file that need no argument and return this kind of thing, by their annotation."""
+    found: dict[str, Function] = {}
     for name, value in vars(module).items():
         if name.startswith("_") or not inspect.isfunction(value) or value.__module__ != module.__name__:
             continue
         signature = inspect.signature(value)
         needed = [p for p in signature.parameters.values() if p.default is p.empty]
-        returns = signature.return_annotation  # a string under `from __future__ import annotations`
-        if not needed and (returns is Experiment or str(returns).rpartition(".")[2] == "Experiment"):
+        if not needed and re.fullmatch(RETURNS[kind], str(signature.return_annotation)):
             found[name] = value
     return found
 
 
-def find_recipe(target: str) -> Callable[[], Any]:
-    """The function that `FILE:RECIPE` names; a file with one recipe needs no name.
+def find(target: str, kind: Kind) -> tuple[ModuleType, Function]:
+    """The file and the function that `FILE:NAME` names; a file with one function of the kind needs no name.
 
     Raises UsageError with the nearest name.
     """
     file, _, name = target.partition(":")
     module = load_file(Path(file))
-    known = recipes(module)
+    known = functions(module, kind)
+    other: Kind = "ablation" if kind == "recipe" else "recipe"
+    others = functions(module, other)
+    if name in others or (not known and not name and others):
+        one = f"{file}:{name or next(iter(others))}"
+        raise UsageError(f"{one} is {OTHER[kind]}. Use it with: domainmetric {COMMAND[other]} {one}")
     if not known:
-        raise UsageError(f"{file} has no recipe: write a function without arguments, `def mine() -> Experiment:`.")
+        raise UsageError(f"{file} has no {kind}: write a function without arguments, `{WRITE[kind]}`.")
     if not name and len(known) > 1:
-        raise UsageError(f"{file} has several recipes; say which, as {file}:{next(iter(known))}.{nearest('', known)}")
+        raise UsageError(f"{file} has several {kind}s; say which, as {file}:{next(iter(known))}.{nearest('', known)}")
     name = name or next(iter(known))
     if name not in known:
-        raise UsageError(f"{file} has no recipe '{name}'.{nearest(name, known)}")
-    return known[name]
+        raise UsageError(f"{file} has no {kind} '{name}'.{nearest(name, known)}")
+    return module, known[name]
+
+
+def find_recipe(target: str) -> Function:
+    """The recipe that `FILE:RECIPE` names. Raises UsageError with the nearest name."""
+    return find(target, "recipe")[1]
+
+
+def find_ablation(target: str) -> tuple[ModuleType, Function]:
+    """The ablation that `FILE:ABLATION` names, and its file as a module. Raises UsageError with the nearest name."""
+    return find(target, "ablation")
 
 
 def load_recipe(target: str) -> Experiment:
@@ -72,19 +114,42 @@ def load_recipe(target: str) -> Experiment:
     return call_recipe(find_recipe(target), target)
 
 
-def call_recipe(recipe: Callable[[], Any], target: str) -> Experiment:
+def call_recipe(recipe: Function, target: str) -> Experiment:
     """What a recipe returns; `target` names it in errors. Raises UsageError where that is no Experiment."""
-    try:
-        experiment = recipe()
-    except DomainMetricError:
-        raise
-    except Exception as error:
-        where = location(error, Path(inspect.getfile(recipe)))
-        raise UsageError(f"The recipe {target} failed ({where}). Fix it, then run the command again.") from error
+    experiment = call(recipe, "recipe", target)
     if not isinstance(experiment, Experiment):
         came = type(experiment).__name__
         raise UsageError(f"The recipe {target} returned a {came}, but must return an Experiment.")
     return experiment
+
+
+def call_ablation(ablation: Function, target: str) -> dict[str, Experiment]:
+    """The variants that an ablation returns, in order. Raises UsageError where that is no mapping of Experiments."""
+    variants = call(ablation, "ablation", target)
+    must = "but must return a mapping of names to Experiments, such as {'baseline': ..., 'other': ...}."
+    if not isinstance(variants, Mapping):
+        raise UsageError(f"The ablation {target} returned a {type(variants).__name__}, {must}")
+    if not variants:
+        raise UsageError(f"The ablation {target} returned an empty mapping, {must}")
+    for name, experiment in variants.items():
+        if not isinstance(name, str):
+            raise UsageError(f"The ablation {target} names a variant {name!r}, a {type(name).__name__}, {must}")
+        if not isinstance(experiment, Experiment):
+            came = type(experiment).__name__
+            hint = f" Call the recipe: '{name}': {getattr(experiment, '__name__', name)}()." * callable(experiment)
+            raise UsageError(f"The ablation {target} returned a {came} as its variant '{name}', {must}{hint}")
+    return dict(variants)
+
+
+def call(function: Function, kind: Kind, target: str) -> Any:
+    """What the function returns. Raises UsageError, with the line, where it fails."""
+    try:
+        return function()
+    except DomainMetricError:
+        raise
+    except Exception as error:
+        where = location(error, Path(inspect.getfile(function)))
+        raise UsageError(f"The {kind} {target} failed ({where}). Fix it, then run the command again.") from error
 
 
 def location(error: Exception, path: Path) -> str:

@@ -44,12 +44,21 @@ def run(experiment: Experiment) -> Path:
 
     Raises DataNotPrepared, naming the command that prepares it, and Interrupted when asked to stop.
     """
-    root = data_root(experiment)
-    hashes = {side: getattr(experiment.data, side).hashes(root) for side in ("source", "target")}
-    record = {"experiment": to_json(experiment), "data": hashes}  # what cannot be recorded leaves no folder behind
-    folder = run_folder.create(experiment)
+    return carry_out(new_folder(experiment), experiment)
+
+
+def new_folder(experiment: Experiment) -> Path:
+    """A run folder with its record, in which nothing has been done yet: `resume` begins it. Raises DataNotPrepared."""
+    record = {"experiment": to_json(experiment), "data": data_hashes(experiment)}
+    folder = run_folder.create(experiment)  # made last: what cannot be recorded leaves no folder behind
     write_json(folder / run_folder.EXPERIMENT, record)
-    return carry_out(folder, experiment)
+    return folder
+
+
+def data_hashes(experiment: Experiment) -> dict[str, Any]:
+    """Hashes of both domains' images. Raises DataNotPrepared."""
+    root = data_root(experiment)
+    return {side: getattr(experiment.data, side).hashes(root) for side in ("source", "target")}
 
 
 def resume(folder: Path, names: Mapping[str, Any] | None = None) -> Path:

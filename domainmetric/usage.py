@@ -1,4 +1,4 @@
-"""Words of the command line: options taken out, fields named, and complaints put into one sentence.
+"""Words of the command line: options taken out, fields named, complaints and reports put for people.
 
 Apart from `cli` for its length alone. What is written here knows the form of tyro's messages, but not tyro.
 """
@@ -78,8 +78,47 @@ def option(words: list[str], name: str) -> tuple[str | None, list[str]]:
     return None, words
 
 
+def numbers(words: list[str], name: str) -> tuple[list[int] | None, list[str]]:
+    """The whole numbers of `--name 1 2 3` or `--name=1,2,3`, and the other words; None without the option."""
+    index = next((i for i, word in enumerate(words) if word.partition("=")[0] == name), None)
+    if index is None:
+        return None, words
+    end = index + 1
+    while "=" not in words[index] and end < len(words) and not words[end].startswith("-"):
+        end += 1
+    found = words[index].partition("=")[2].split(",") if "=" in words[index] else words[index + 1 : end]
+    try:
+        values = [int(value) for value in found]
+    except ValueError:
+        raise UsageError(f"{name} takes whole numbers, but came with '{' '.join(found)}'.") from None
+    if not values:
+        raise UsageError(f"{name} needs a value.")
+    return values, words[:index] + words[end:]
+
+
 def only(words: list[str], usage: str) -> str:
     """The one word that a command takes."""
     if len(words) != 1 or words[0].startswith("-"):
         raise UsageError(f"Usage: domainmetric {usage}")
     return words[0]
+
+
+def summary(report: dict[str, Any]) -> str:
+    """A run's report for people."""
+    cross, back = report["retrieval"]["target_to_source"], report["retrieval"]["source_to_target"]
+    heads = f"prototype {report['target_prototype_accuracy']:.2%}, k-NN {report['target_knn_accuracy']:.2%}"
+    conditions = f"seed {report['seed']}, {report['device']}, {report['seconds']:.0f} s of training"
+    rows = [
+        ("recipe", f"{report['recipe']}, {conditions}"),
+        ("target accuracy", f"{report['target_accuracy']:.2%} ({heads})"),
+        ("source accuracy", f"{report['source_accuracy']:.2%} held out, {report['source_test_accuracy']:.2%} test"),
+        ("target -> source", f"P@1 {cross['precision_at_1']:.2%}, MAP@R {cross['map_at_r']:.2%}"),
+        ("source -> target", f"P@1 {back['precision_at_1']:.2%}, MAP@R {back['map_at_r']:.2%}"),
+    ]
+    if "gap_oracle" in report["selection"]:
+        chosen = report["selection"]
+        gap = f"oracle gap {100 * chosen['gap_oracle']:.2f} points"
+        rows.append(("selection", f"{chosen['rule']}, step {chosen['step']}, {gap}"))
+    if "anchors/precision_oracle" in report["anchors"]:
+        rows.append(("anchors", f"match precision (oracle) {report['anchors']['anchors/precision_oracle']:.2%}"))
+    return "\n".join(f"{name:>17}  {text}" for name, text in rows)

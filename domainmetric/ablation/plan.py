@@ -1,0 +1,145 @@
+"""What an ablation runs: its variants times its seeds, checked before anything is trained."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from domainmetric.errors import ConfigError
+from domainmetric.experiment import Experiment
+from domainmetric.runner import data_hashes
+from domainmetric.serialize import CLASS, content_hash, to_json
+from domainmetric.training.phases import reusable
+
+BASELINE = "baseline"
+LONGEST_NAME = 80
+NO_CONTENT = ("name", "tracking", "runs_root", "data_root")
+"""Fields that change nothing about what a run reaches. Where the data lies does not matter: its hashes do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run: a variant with a seed."""
+
+    variant: str
+    seed: int
+    experiment: Experiment
+    content: str
+    """The same for runs that do the same."""
+    source: str | None
+    """The same for runs that share their source phase; None where a run has none to share."""
+
+    def __str__(self) -> str:
+        return f"{self.variant}, seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """Named variants of one experiment, each to be run with every seed."""
+
+    name: str
+    folder: Path
+    """Everything that belongs to the ablation; its runs lie in `runs/`."""
+    variants: dict[str, Experiment]
+    seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.variants:
+            raise ConfigError(f"The ablation '{self.name}' has no variants.")
+        check_seeds(self.seeds)
+        for variant in self.variants:
+            check_name(variant)
+        check_domains(self.variants, self.baseline)
+
+    @property
+    def baseline(self) -> str:
+        """The variant that the others are compared with: the one named "baseline", else the first."""
+        return BASELINE if BASELINE in self.variants else next(iter(self.variants))
+
+    def jobs(self, threads: int) -> list[Job]:
+        """All runs, seed by seed within each variant; `threads` is for those that set none themselves.
+
+        Raises DataNotPrepared where data is missing, and ConfigError where two variants are the same experiment.
+        """
+        tags = tuple(dict.fromkeys((*self.variants[self.baseline].tracking.tags, "ablation", self.name)))
+        jobs, known = [], dict[str, str]()
+        for variant, experiment in self.variants.items():
+            hashes = data_hashes(experiment)
+            for seed in self.seeds:
+                one = replace(
+                    experiment,
+                    name=variant,
+                    seed=seed,
+                    runs_root=self.folder / "runs",
+                    runtime=replace(experiment.runtime, threads=experiment.runtime.threads or threads),
+                    tracking=replace(experiment.tracking, group=self.folder.name, tags=tags),
+                )
+                shared = reusable(one)
+                job = Job(
+                    variant=variant,
+                    seed=seed,
+                    experiment=one,
+                    content=content(to_json(one), hashes),
+                    source=None if shared is None else content_hash([shared, one.runtime.threads, hashes]),
+                )
+                if known.setdefault(job.content, variant) != variant:
+                    raise ConfigError(
+                        f"The variants '{known[job.content]}' and '{variant}' are the same experiment, so they would "
+                        "be run twice to no end. Leave one out, or see whether an override made them equal."
+                    )
+                jobs.append(job)
+        return jobs
+
+
+def content(record: Any, hashes: Mapping[str, Any]) -> str:
+    """A hash of what a run does and with which data, from the JSON of its experiment."""
+    fields = {name: value for name, value in record.items() if name not in NO_CONTENT}
+    runtime = {name: value for name, value in record["runtime"].items() if name != "checkpoint_every"}
+    return content_hash([plain_names({**fields, "runtime": runtime}), hashes])
+
+
+def plain_names(data: Any) -> Any:
+    """JSON whose classes go by their own names alone, wherever the package keeps them today."""
+    if isinstance(data, list):
+        return [plain_names(item) for item in data]
+    if not isinstance(data, dict):
+        return data
+    return {
+        key: item.rpartition(".")[2] if key == CLASS and isinstance(item, str) else plain_names(item)
+        for key, item in data.items()
+    }
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise ConfigError unless there is a seed, and none twice or below zero."""
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ConfigError(f"Seeds must be different numbers from 0 up, and at least one, but are {list(seeds)}.")
+
+
+def check_name(variant: str) -> None:
+    """Raise ConfigError for a name that a run folder could not bear."""
+    if len(variant) > LONGEST_NAME or not re.fullmatch(r"[\w+(][\w+.,=()-]*", variant):
+        raise ConfigError(
+            f"The variant {variant!r} gives its name to run folders, so it must be made of letters, digits and any of "
+            f"_ + - . , = ( ), must not begin with a dot or a dash, and have at most {LONGEST_NAME} characters."
+        )
+
+
+def check_domains(variants: Mapping[str, Experiment], baseline: str) -> None:
+    """Raise ConfigError where variants transfer between different domains, so that their numbers do not compare."""
+    pairs = {name: f"{e.data.source.name} -> {e.data.target.name}" for name, e in variants.items()}
+    for name, pair in pairs.items():
+        if pair != pairs[baseline]:
+            raise ConfigError(
+                f"The variant '{name}' is about {pair}, but the baseline '{baseline}' about {pairs[baseline]}: their "
+                "numbers do not compare. Write an ablation for each pair of domains."
+            )
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

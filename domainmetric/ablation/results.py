@@ -1,0 +1,68 @@
+"""What the runs of an ablation reached: one row for each run, read from its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from domainmetric.training.checkpoint import read_json
+from domainmetric.training.folder import EXPERIMENT, REPORT
+
+COLUMNS = {
+    "accuracy": ("target_accuracy",),
+    "match_precision_oracle": ("anchors", "anchors/precision_oracle"),
+    "coverage": ("anchors", "anchors/coverage"),
+    "precision_at_1": ("retrieval", "target_to_source", "precision_at_1"),
+    "map_at_r": ("retrieval", "target_to_source", "map_at_r"),
+    "source_accuracy": ("source_accuracy",),
+    "gap_oracle": ("selection", "gap_oracle"),
+    "seconds": ("seconds",),
+}
+"""Names of the tables' columns, and where a report holds them. All but seconds are fractions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A finished run."""
+
+    variant: str
+    seed: int
+    folder: Path
+    values: dict[str, float | None]
+    """By the names of `COLUMNS`; None for what the run does not have, such as the coverage of no anchors."""
+    num_test: int
+    """Target test images that the accuracy is over."""
+    scores: dict[str, float]
+    """Label-free scores of the reported checkpoint."""
+    code: str | None
+    """Hash of the code that trained it."""
+
+    @property
+    def accuracy(self) -> float:
+        """Accuracy on the target's test images, as a fraction."""
+        value = self.values["accuracy"]
+        assert value is not None
+        return value
+
+    @staticmethod
+    def read(variant: str, seed: int, folder: Path) -> Row:
+        """The numbers in a finished run's report. Raises RunFolderError where there is none."""
+        report: dict[str, Any] = read_json(folder / REPORT)
+        return Row(
+            variant=variant,
+            seed=seed,
+            folder=folder,
+            values={name: inside(report, path) for name, path in COLUMNS.items()},
+            num_test=sum(map(sum, report["confusion"])),
+            scores=report["selection"]["scores"],
+            code=read_json(folder / EXPERIMENT).get("machine", {}).get("code"),
+        )
+
+
+def inside(report: dict[str, Any], path: tuple[str, ...]) -> float | None:
+    """The number at a path of keys, or None where it ends early."""
+    value: Any = report
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return None if value is None else float(value)
