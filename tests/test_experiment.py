@@ -132,6 +132,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "Optimizer.lr must be positive, but is 0.": lambda: Optimizer(lr=0),
     "Optimizer.branch_lr_factor must be positive, but is -1.": lambda: Optimizer(branch_lr_factor=-1),
     "Optimizer.weight_decay must not be negative, but is -0.1.": lambda: Optimizer(weight_decay=-0.1),
+    "Optimizer.epsilon must be positive, but is 0.": lambda: Optimizer(epsilon=0),
     "Banks.source_size must be at least 1, but is 0.": lambda: Banks(source_size=0),
     "Banks.target_size must be at least 1, but is 0.": lambda: Banks(target_size=0),
     "Banks.refresh_every must be at least 1, but is 0.": lambda: Banks(refresh_every=0),

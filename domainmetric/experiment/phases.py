@@ -26,13 +26,17 @@ class Optimizer:
     """Peak learning rate."""
     weight_decay: float = 1e-3
     """Decoupled weight decay."""
+    epsilon: float = 1e-8
+    """Added to the root of the mean squared gradient, by which AdamW divides a step. Parameters whose gradients lie far
+    above it move by the learning rate, however small the weight of the term that pulls them; those whose gradients lie
+    far below it move in proportion to them, as in plain gradient descent, so that weights and schedules count."""
     branch_lr_factor: float = 1.0
     """Factor on the learning rate of the branches that it moves, relative to head, classifier and terms."""
     schedule: Schedule = field(default_factory=OneCycle)
     """Factor on the learning rate over the phase."""
 
     def __post_init__(self) -> None:
-        for name in ("lr", "branch_lr_factor"):
+        for name in ("lr", "epsilon", "branch_lr_factor"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"Optimizer.{name} must be positive, but is {getattr(self, name)}.")
         if self.weight_decay < 0:
@@ -41,7 +45,7 @@ class Optimizer:
     def group(self, parameters: list[nn.Parameter], *, branch: bool) -> dict[str, Any]:
         """A parameter group of AdamW; `base_lr` and `schedule` say how its learning rate moves."""
         lr = self.lr * self.branch_lr_factor if branch else self.lr
-        more = {"weight_decay": self.weight_decay, "base_lr": lr, "schedule": self.schedule}
+        more = {"weight_decay": self.weight_decay, "eps": self.epsilon, "base_lr": lr, "schedule": self.schedule}
         return {"params": parameters, "lr": lr, **more}
 
 

@@ -141,7 +141,7 @@ def test_what_cannot_be_thinned_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ratio", [1.0, 0.1, -3.0, float("nan"), float("inf")])
 def test_a_ratio_that_thins_nothing_is_refused(ratio: float) -> None:
-    with pytest.raises(ConfigError, match="Imbalanced.ratio must be a number above 1"):
+    with pytest.raises(ConfigError, match=r"Imbalanced\.ratio must be a number above 1"):
         Imbalanced(ratio=ratio)
 
 

@@ -97,7 +97,7 @@ def test_parts_move_by_their_own_settings() -> None:
         steps=10,
         trains=("source_branch", "target_branch", "head"),
         optimizer=Optimizer(lr=0.2, branch_lr_factor=0.5),
-        target_optimizer=Optimizer(lr=0.01, weight_decay=0.3, schedule=Constant()),
+        target_optimizer=Optimizer(lr=0.01, weight_decay=0.3, epsilon=0.5, schedule=Constant()),
     )
     moving: dict[Trainable, list[torch.nn.Parameter]] = {
         "source_branch": [one],
@@ -109,6 +109,23 @@ def test_parts_move_by_their_own_settings() -> None:
     assert [group["params"] for group in optimizer.param_groups] == [[one], [two], [other], [weight]]
     assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.01, 0.2, 0.2]
     assert [group["weight_decay"] for group in optimizer.param_groups] == [1e-3, 0.3, 1e-3, 1e-3]
+    assert [group["eps"] for group in optimizer.param_groups] == [1e-8, 0.5, 1e-8, 1e-8]
+
+
+@pytest.mark.parametrize(("epsilon", "ratio"), [(1e-8, 1.0), (1e3, 100.0)])
+def test_a_weight_counts_only_where_epsilon_is_above_the_gradients(epsilon: float, ratio: float) -> None:
+    """The same gradients, once with a weight of 1 and once of 0.01: how many times as far does the first one move?"""
+    gradients = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    moved = []
+    for weight in (1.0, 0.01):
+        parameter = torch.nn.Parameter(torch.zeros(3))
+        group = Optimizer(lr=0.1, weight_decay=0, epsilon=epsilon).group([parameter], branch=False)
+        optimizer = torch.optim.AdamW([group])
+        for gradient in gradients:
+            parameter.grad = weight * gradient
+            optimizer.step()
+        moved.append(parameter.detach().norm().item())
+    assert moved[0] / moved[1] == pytest.approx(ratio, rel=1e-2)
 
 
 def test_two_groups_are_two_optimizers() -> None:
