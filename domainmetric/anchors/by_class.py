@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, final
+from typing import NamedTuple
 
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
@@ -42,7 +42,6 @@ class ClassMatcher(AnchorMatcher, ABC):
     ) -> Decision:
         """The class of each target row."""
 
-    @final
     def forward(
         self, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"], logits_t: Float[Tensor, "m k"]
     ) -> Matches:

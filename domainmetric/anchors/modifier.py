@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import final
 
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -51,7 +50,6 @@ class ModifierMatcher(AnchorMatcher, ABC):
     def modify(self, matches: Matches, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"]) -> Matches:
         """The inner strategy's matches of these target rows, changed."""
 
-    @final
     def forward(
         self, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"], logits_t: Float[Tensor, "m k"]
     ) -> Matches:

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array, diags_array, eye_array
 from scipy.sparse.linalg import cg
 from torch import Tensor
 
-from domainmetric.anchors.base import AnchorContext, AnchorMatcher, Picker, all_kept, required
+from domainmetric.anchors.base import AnchorContext, AnchorMatcher, Picker, required
 from domainmetric.anchors.by_class import ClassMatcher, Decision
 from domainmetric.anchors.search import nearest
 from domainmetric.errors import ConfigError
@@ -76,7 +76,7 @@ class _Propagation(ClassMatcher):
         similarity, neighbors = nearest(z_t, self.memory["target_z"], self.spec.k)
         weight = (similarity / self.spec.temperature).softmax(1)
         confidence, label = (weight[:, None] @ self.memory["shares"][neighbors]).squeeze(1).max(1)
-        return Decision(label, confidence, all_kept(target_index))
+        return Decision(label, confidence, confidence > 0)  # nothing arrives where all edges are too weak for a number
 
 
 def graph(source: Float[Tensor, "n d"], target: Float[Tensor, "m d"], k: int, temperature: float) -> csr_array:

@@ -112,6 +112,7 @@ def relaxed_potential(
         # no class takes less than a rounding error, so that its logarithm is a number
         scaling = power * (potential - shares.clamp_min(torch.finfo(shares.dtype).tiny).log())
         moved = log_prior + scaling
+        moved = moved - moved.mean()  # what all potentials share does not touch the plan, but would settle slowly
         change = (moved - potential).abs().max()
         potential = moved
         if change < TOLERANCE:
