@@ -7,7 +7,7 @@ export WANDB_SILENT ?= true
 PROCESSES ?= 2
 TESTS := env OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses $(PROCESSES) --dist loadscope
 
-.PHONY: demo test test-all check fix bench
+.PHONY: demo test test-all check fix bench browser
 
 demo: $(STAMP)  ## the transfer on generated street digits and scikit-learn's real ones; no download
 	$(BIN)/python -m experiments.demo
@@ -18,9 +18,15 @@ test: $(STAMP)  ## style, floors, and the quick tests
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(TESTS) -m "not slow"
 
-test-all: check  ## everything: types too, the slow tests, and the quick ones with shapes checked at run time
+test-all: check browser  ## everything: types too, the slow tests, and the quick ones with shapes checked at run time
 	$(TESTS)
 	$(TESTS) -m "not slow" --jaxtyping-packages=domainmetric,data_prep,tests.shapes.check
+
+browser:  ## Chromium for the tests of the report page, where it is missing and can be installed
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+		  apt-get install -y -qq chromium fonts-dejavu-core >/dev/null; } || \
+		echo "Chromium is not here and could not be installed: the browser tests will be skipped."
 
 check: $(STAMP)  ## style, types and floors, without running anything
 	$(BIN)/ruff check .

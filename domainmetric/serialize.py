@@ -20,6 +20,8 @@ from typing import Any
 from domainmetric.errors import ConfigError, RunFolderError, nearest
 
 CLASS, FUNCTION, PATH = "class", "function", "path"
+SPECLESS = ("domainmetric.cli", "domainmetric.training", "domainmetric.report")
+"""Modules without specs, which need not be imported to find them."""
 
 
 def to_json(value: Any) -> Any:
@@ -77,7 +79,7 @@ def known_names() -> dict[str, Any]:
 
     found: dict[str, Any] = {}
     for module in pkgutil.walk_packages(domainmetric.__path__, "domainmetric."):
-        if module.name.startswith(("domainmetric.cli", "domainmetric.training")) or module.name.endswith("__main__"):
+        if module.name.startswith(SPECLESS) or module.name.endswith("__main__"):
             continue
         values = vars(importlib.import_module(module.name)).values()
         named = [value for value in values if nameable(value) and not value.__name__.startswith("_")]
