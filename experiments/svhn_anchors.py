@@ -8,7 +8,7 @@ pixel space. Beside them stand anchors that the embedding picks, and USPS as a s
 
 Questions: are most negatives easy? Does the loss saturate? How often is the pixel-nearest anchor the right digit? Do
 anchors from a closer data set serve better?
-Command: `python -m experiments.svhn_anchors` (8 recipes x 3 seeds, two runs at a time, about 15 minutes on two cores);
+Command: `python -m experiments.svhn_anchors` (9 recipes x 3 seeds, two runs at a time, about 15 minutes on two cores);
 one recipe alone: `domainmetric run experiments/svhn_anchors.py:two_encoders`.
 Finding: see the table in `experiments/results/svhn_anchors/`.
 """
@@ -35,6 +35,7 @@ from domainmetric import (
     Augment,
     Augmentation,
     Chord,
+    Classify,
     Domain,
     Evaluation,
     Experiment,
@@ -53,6 +54,7 @@ from domainmetric import (
     PixelNearest,
     Roles,
     Separate,
+    SourcePhase,
     Svhn,
     Term,
     Tied,
@@ -131,6 +133,9 @@ class _TrueLabels(AnchorMatcher):
         return replace(self.picks(target_index, z_t, logits_t), label=self.labels[target_index])
 
 
+CLASSIFY, TRIPLETS = Term(part=Classify()), MarginTriplet(margin=1.0, distance=Chord())
+
+
 def supervised(
     name: str,
     *,
@@ -142,8 +147,7 @@ def supervised(
     own: Optimizer | None = None,
 ) -> Experiment:
     """Triplets alone, from random weights, with the labels of both domains. `own` is each branch's own optimizer."""
-    loss = MarginTriplet(margin=1.0, distance=Chord())
-    part = Metric(loss=loss, miner=miner or RandomTriplets(), roles=(roles,))
+    part = Metric(loss=TRIPLETS, miner=miner or RandomTriplets(), roles=(roles,))
     everything = ("source_branch", "target_branch", "head")
     return Experiment(
         name=name,
@@ -197,10 +201,18 @@ def pixel_anchors() -> Experiment:
     return supervised("pixel_anchors", source=Svhn(), branches=COLD, anchors=anchors, roles=BY_MATCH)
 
 
-def semantic_anchors() -> Experiment:
-    """The anchor is the SVHN image that the embedding picks."""
+def semantic_anchors_cold() -> Experiment:
+    """The anchor is the SVHN image that the embedding picks, from random weights like all others."""
     anchors = TrueLabels(picks=Nearest())
-    return supervised("semantic_anchors", source=Svhn(), branches=COLD, anchors=anchors, roles=BY_MATCH)
+    return supervised("semantic_anchors_cold", source=Svhn(), branches=COLD, anchors=anchors, roles=BY_MATCH)
+
+
+def semantic_anchors() -> Experiment:
+    """The same after a source phase, so that the embedding knows digits before it picks: how the framework works."""
+    anchors = TrueLabels(picks=Nearest())
+    cold = supervised("semantic_anchors", source=Svhn(), branches=Separate(), anchors=anchors, roles=BY_MATCH)
+    source = SourcePhase(terms=("classify",), steps=400, optimizer=Optimizer(lr=4e-3))
+    return replace(cold, terms={**cold.terms, "classify": CLASSIFY}, phases={"source": source, **cold.phases})
 
 
 def usps_shared_encoder() -> Experiment:
@@ -224,6 +236,7 @@ RECIPES: tuple[Callable[[], Experiment], ...] = (
     two_encoders,
     two_encoders_hard,
     pixel_anchors,
+    semantic_anchors_cold,
     semantic_anchors,
     usps_shared_encoder,
     usps_two_encoders,
