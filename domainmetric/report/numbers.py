@@ -142,7 +142,7 @@ def _choice(choice: Mapping[str, Any]) -> dict[str, Any]:
 
 def how(study: Study, run: RunRecord | None) -> list[tuple[str, str]]:
     """What a reader must know to repeat it: name and value, in order."""
-    machine: Mapping[str, Any] = run.written.get("machine", {}) if run else {}
+    machine: Mapping[str, Any] = (run and run.written.get("machine")) or study.about.get("machine") or {}
     hashes: Mapping[str, Any] = run.written.get("data", {}) if run else {}
     about = study.about
     facts = [
@@ -152,16 +152,10 @@ def how(study: Study, run: RunRecord | None) -> list[tuple[str, str]]:
         ("code of the training", machine.get("code")),
         ("seeds", ", ".join(map(str, about.get("seeds", []))) or (run and run.seed)),
         ("device", machine.get("device")),
-        ("processor", machine.get("cpu_capability")),
+        ("processor", machine.get("processor")),
+        ("instructions of the processor", machine.get("cpu_capability")),
         ("python", machine.get("python")),
         *((f"version of {name}", version) for name, version in machine.get("versions", {}).items()),
         *((f"{side} data, {name}", value) for side, found in hashes.items() for name, value in found.items()),
-        *((f"machine, {name}", value) for name, value in _flat(about.get("machine"))),
     ]
     return [(name, str(value)) for name, value in facts if value not in (None, "")]
-
-
-def _flat(value: Any) -> list[tuple[str, Any]]:
-    """The entries of a mapping that are plain values."""
-    entries = value.items() if isinstance(value, Mapping) else []
-    return [(str(name), entry) for name, entry in entries if isinstance(entry, str | int | float)]
