@@ -1,0 +1,147 @@
+"""What an ablation refuses before anything runs, and how runs are found again by their content."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from domainmetric import Nearest, PixelNearest, RandomAnchors
+from domainmetric.ablation import runs
+from domainmetric.ablation.engine import check_names, opening, with_found
+from domainmetric.ablation.plan import Ablation
+from domainmetric.data.pair import Pair
+from domainmetric.errors import ConfigError
+from domainmetric.experiment import Experiment
+from domainmetric.runner import new_folder
+from domainmetric.serialize import user_names
+from tests import tiny
+from tests.ablation.rows import report
+
+NAMES = user_names(vars(tiny))
+
+
+def base(**fields: Any) -> Experiment:
+    return replace(tiny.experiment(Path("runs"), "triplet", source_steps=3, adapt_steps=4), **fields)
+
+
+def ablation(folder: Path, variants: dict[str, Experiment] | None = None, **fields: Any) -> Ablation:
+    variants = variants or {"nearest": base(), "pixel": base(anchors=PixelNearest())}
+    return Ablation(**{"name": "mine", "folder": folder, "variants": variants, "seeds": (0, 1), **fields})
+
+
+def test_the_baseline_is_the_first_unless_one_is_called_so(tmp_path: Path) -> None:
+    assert ablation(tmp_path).baseline == "nearest"
+    assert ablation(tmp_path, {"other": base(), "baseline": base()}).baseline == "baseline"
+
+
+@pytest.mark.parametrize("name", ["", ".", "../up", "a/b", "-dash", ".hidden", "a b", "x" * 81, "line\n", "a:b"])
+def test_names_that_no_folder_can_bear(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="gives its name to run folders"):
+        ablation(tmp_path, {name: base()})
+
+
+@pytest.mark.parametrize("name", ["nearest", "+info_max", "dann+mmd", "k=5", "0.5", "größe(2,3)"])
+def test_names_that_one_can(name: str, tmp_path: Path) -> None:
+    assert ablation(tmp_path, {name: base()}).baseline == name
+
+
+@pytest.mark.parametrize("seeds", [(), (1, 1), (-1,)])
+def test_wrong_seeds(seeds: tuple[int, ...], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Seeds must be different numbers from 0 up"):
+        ablation(tmp_path, seeds=seeds)
+
+
+def test_other_domains_do_not_compare(tmp_path: Path) -> None:
+    same = base(data=Pair(source=tiny.Colored(), target=tiny.Colored()))
+    with pytest.raises(
+        ConfigError, match="'same' is about colored -> colored, but the baseline 'a' about colored -> g"
+    ):
+        ablation(tmp_path, {"a": base(), "same": same})
+
+
+def test_the_same_experiment_under_two_names_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'a' and 'b' are the same experiment"):
+        ablation(tmp_path, {"a": base(), "b": base(name="other")}).jobs(1)
+
+
+def test_jobs_share_the_source_phase_of_their_seed(tmp_path: Path) -> None:
+    jobs = ablation(tmp_path).jobs(1)
+    assert [(job.variant, job.seed) for job in jobs] == [("nearest", 0), ("nearest", 1), ("pixel", 0), ("pixel", 1)]
+    by_seed = {seed: {job.source for job in jobs if job.seed == seed} for seed in (0, 1)}
+    assert all(len(found) == 1 and None not in found for found in by_seed.values())
+    assert by_seed[0] != by_seed[1]
+    assert len({job.content for job in jobs}) == 4
+    longer = replace(base(), phases={**base().phases, "source": replace(base().phases["source"], steps=5)})
+    one, *_, other = ablation(tmp_path, {"a": base(), "b": longer}, seeds=(0,)).jobs(1)
+    assert one.source != other.source
+
+
+def test_runs_of_one_ablation_share_group_and_tags_and_are_called_after_their_variant(tmp_path: Path) -> None:
+    jobs = ablation(tmp_path / "group").jobs(2)
+    assert {(job.experiment.tracking.group, job.experiment.tracking.tags) for job in jobs} == {
+        ("group", ("ablation", "mine"))
+    }
+    assert [job.experiment.name for job in jobs[::2]] == ["nearest", "pixel"]
+    assert jobs[0].experiment.runs_root == tmp_path / "group" / "runs"
+    assert jobs[0].experiment.runtime.threads == 1  # as the recipe says
+    free = replace(base(), runtime=replace(base().runtime, threads=None))
+    assert ablation(tmp_path, {"free": free}).jobs(2)[0].experiment.runtime.threads == 2
+
+
+def test_runs_are_found_by_content_whatever_they_are_called(tmp_path: Path) -> None:
+    before = ablation(tmp_path, {"old": base(), "begun": base(anchors=RandomAnchors())}, seeds=(0,))
+    done, begun = (new_folder(job.experiment) for job in before.jobs(1))
+    (done / "report.json").write_text("{}")
+    variants = {"new": base(), "begun": base(anchors=RandomAnchors()), "pixel": base(anchors=PixelNearest())}
+    now = ablation(tmp_path, variants, seeds=(0,))
+    jobs = now.jobs(1)
+    found = runs.find(tmp_path / "runs", jobs, NAMES)
+    assert {job.variant: found[job.content].folder for job in jobs if job.content in found} == {
+        "new": done,
+        "begun": begun,
+    }
+    works = with_found(jobs, found)
+    assert [work.status for work in works] == ["finished", "interrupted", "missing"]
+    told = opening(now, works, 2)
+    assert "3 variants x 1 seeds = 3 runs, of which 1 finished, 1 to be continued, 1 to be run; 2 at a time" in told
+    assert "Too few seeds for a test" in told
+
+
+def test_what_changes_a_result_changes_the_content(tmp_path: Path) -> None:
+    (one,) = ablation(tmp_path, {"a": base()}, seeds=(0,)).jobs(1)
+    same = base(name="b", runtime=replace(base().runtime, checkpoint_every=7), data_root=Path("elsewhere"))
+    others = [
+        base(anchors=Nearest(k=3)),
+        base(image_size=16, source_validation=0.2),
+        base(data=tiny.pair(label_noise=1)),
+    ]
+    contents = [ablation(tmp_path, {"a": other}, seeds=(0,)).jobs(1)[0].content for other in (same, *others)]
+    assert contents[0] == one.content
+    assert len({one.content, *contents[1:]}) == 4
+
+
+def test_the_most_finished_of_several_runs_is_taken(tmp_path: Path) -> None:
+    (job,) = ablation(tmp_path, {"a": base()}, seeds=(0,)).jobs(1)
+    first, second, third = (new_folder(job.experiment) for _ in range(3))
+    assert runs.find(tmp_path / "runs", [job], NAMES)[job.content].folder == third
+    (second / "checkpoint.safetensors").touch()
+    assert runs.find(tmp_path / "runs", [job], NAMES)[job.content].folder == second
+    (first / "report.json").write_text(str(report(0.5, {})))
+    assert runs.find(tmp_path / "runs", [job], NAMES)[job.content].folder == first
+
+
+def test_folders_that_are_no_runs_are_left_alone(tmp_path: Path) -> None:
+    (job,) = ablation(tmp_path, {"a": base()}, seeds=(0,)).jobs(1)
+    for name, text in {"torn": "{", "empty": "{}", "list": "[]"}.items():
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "experiment.json").write_text(text)
+    assert runs.find(tmp_path / "runs", [job], NAMES) == {}
+
+
+def test_classes_that_a_worker_would_not_find_are_told_before(tmp_path: Path) -> None:
+    assert check_names(ablation(tmp_path), Path("mine.py"), NAMES)
+    with pytest.raises(ConfigError, match=r"'nearest' uses a class or function that mine\.py does not name"):
+        check_names(ablation(tmp_path), Path("mine.py"), {})
