@@ -57,6 +57,7 @@ def make(
         "wrong": WRONG,
         "variants": study.variants,
         "baseline": study.baseline,
+        "oracle": sorted({run.variant for run in study.runs if run.experiment.get("labelled_target")}),
         "columns": [{"title": title, "unit": unit} for title, _, unit in numbers.COLUMNS],
         "runs": numbers.runs(study),
         "shown": [study.runs.index(run) for run in study.shown()],

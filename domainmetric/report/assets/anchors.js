@@ -58,6 +58,8 @@ function drawAnchors(element) {
     for (const button of strip.children) {
       const mine = Number(button.dataset.target) === at;
       button.setAttribute("aria-pressed", String(mine));
+      button.tabIndex = mine ? 0 : -1; // one stop for the tab key; the arrow keys go on from there
+      if (mine && strip.contains(document.activeElement)) button.focus({ preventScroll: true });
       if (mine && follow) strip.scrollTop = button.offsetTop - strip.offsetTop - strip.clientHeight / 2;
     }
     const truth = targets.label[at];
@@ -90,6 +92,12 @@ function drawAnchors(element) {
     })));
   }
 
+  strip.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    step(by);
+  });
   fill();
   return true;
 }

@@ -1,5 +1,7 @@
 // Which classes are taken for which: a small picture of every variant over its seeds, and the chosen one in numbers.
 
+const MAX_COUNTED = 30;
+
 function confusionOf(variant) {
   const tables = data.runs.filter((run) => run.variant === variant && run.confusion).map((run) => run.confusion);
   if (!tables.length) return null;
@@ -42,14 +44,22 @@ function drawConfusions(element) {
     onChoice(runs, (chosen) => button.setAttribute("aria-pressed", String(chosen === run)));
     small.append(button);
   }
-  const large = h("div", {});
+  const detail = h("div", {});
   onChoice(runs, (run) => {
     const seeds = data.runs.filter((other) => other.variant === data.runs[run].variant && other.confusion).length;
-    large.replaceChildren(
+    detail.replaceChildren(
       h("h3", {}, `${variantOf(run)}${seeds > 1 ? `, ${seeds} seeds together` : ""}: rows are true classes, columns predicted ones`),
-      counts(confusionOf(data.runs[run].variant)));
+      large(confusionOf(data.runs[run].variant)));
   });
-  element.append(small, large);
+  element.append(small, detail);
+}
+
+// In numbers; where the classes are too many for them, as a picture.
+function large(table) {
+  if (table.length <= MAX_COUNTED) return counts(table);
+  const canvas = miniature(table);
+  canvas.classList.add("frame", "thumb");
+  return canvas;
 }
 
 function counts(table) {

@@ -68,7 +68,8 @@ function variantTable() {
       const shown = data.shown.find((run) => data.runs[run].variant === row.variant);
       const label = shown === undefined || data.shown.length < 2 ? row.name
         : h("button", { class: "row-button", type: "button", title: "Show this variant below", onclick: () => choice.set(shown) }, row.name);
-      return h("span", {}, label, row.name === data.baseline ? h("span", { class: "tag" }, "baseline") : null);
+      return h("span", {}, label, row.name === data.baseline ? h("span", { class: "tag" }, "baseline") : null,
+        data.oracle.includes(row.name) ? h("span", { class: "tag", title: "It reads target labels" }, "oracle") : null);
     },
   };
   const columns = [name];
