@@ -19,8 +19,9 @@ from domainmetric.figures.scatter import Points, triplet_scatter
 from domainmetric.figures.style import save
 from domainmetric.training import scatters
 from domainmetric.training.final import Final, anchors_report, labels_of
-from domainmetric.training.phases import Record, Session, first_step
+from domainmetric.training.phases import first_step
 from domainmetric.training.runtime import peak_memory_mb
+from domainmetric.training.session import Record, Session
 from domainmetric.training.tracking import history
 from domainmetric.types import Matches
 

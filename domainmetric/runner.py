@@ -22,8 +22,6 @@ from domainmetric.training.final import Final, final_matches, matches_table, sav
 from domainmetric.training.phases import (
     CHECKPOINT,
     MODEL,
-    Record,
-    Session,
     first_step,
     network_tensors,
     new_network,
@@ -31,6 +29,7 @@ from domainmetric.training.phases import (
     save,
 )
 from domainmetric.training.progress import Progress
+from domainmetric.training.session import Record, Session
 from domainmetric.training.state import PhaseState, group, load_weights
 from domainmetric.training.stop import StopFlag
 from domainmetric.training.tracking import Log

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from domainmetric.anchors.base import AnchorContext, AnchorMatcher
@@ -26,50 +23,15 @@ from domainmetric.training import runtime, scatters
 from domainmetric.training.batches import Batches, RunData
 from domainmetric.training.checkpoint import read_tensors, write_tensors
 from domainmetric.training.ema import teacher_of
-from domainmetric.training.evaluation import Look, judge
+from domainmetric.training.evaluation import judge
 from domainmetric.training.loop import Values, Watch, calibrate, train
 from domainmetric.training.objective import Objective
-from domainmetric.training.progress import Progress
+from domainmetric.training.phase_lock import alone
+from domainmetric.training.session import Record, Session
 from domainmetric.training.state import PhaseState, group, load_weights, set_training
-from domainmetric.training.stop import StopFlag
 from domainmetric.training.target_anchors import TargetAnchors
-from domainmetric.training.tracking import Log
 
 CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Session:
-    """What all phases of a run share."""
-
-    folder: Path
-    experiment: Experiment
-    fabric: Fabric
-    data: RunData
-    data_hashes: Mapping[str, Any]
-    look: Look
-    network: Network
-    log: Log
-    progress: Progress
-    stop: StopFlag
-
-
-@dataclass
-class Record:
-    """What a run has done so far, as checkpoints write it down."""
-
-    phase: int = 0
-    """Index of the phase in progress."""
-    step: int = 0
-    """Steps done in it."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Training time of each phase, of those taken from the cache too."""
-    reused: list[str] = field(default_factory=list)
-    """Phases taken from the cache."""
-    best: float | None = None
-    """Best selection score so far."""
-    selected_step: int | None = None
-    """Step, within the last phase, of the checkpoint that is reported."""
 
 
 def first_step(experiment: Experiment, phase: int) -> int:
@@ -79,28 +41,40 @@ def first_step(experiment: Experiment, phase: int) -> int:
 
 def run_phase(session: Session, record: Record, saved: dict[str, Tensor] | None) -> PhaseState:
     """Do the phase `record.phase`; `saved` is what the checkpoint held, when the run is resumed within it."""
-    experiment = session.experiment
+    name = list(session.experiment.phases)[record.phase]
+    key = reuse_key(session, name)
+    if key is None or record.step > 0:
+        return train_phase(session, record, saved)[0]
+    store = session.experiment.runs_root / ".phases" / f"{key}.safetensors"
+
+    def waiting() -> None:
+        session.log.event("phase awaited", f"'{name}' is being trained by another run; its result will be taken.")
+
+    with alone(store, session.stop, waiting):
+        if store.is_file():
+            return reuse(session, record, store)
+        state, written = train_phase(session, record, saved)
+        network = {k: v for k, v in state.tensors().items() if k.startswith("network/")}
+        write_tensors(store, network, {"seconds": record.seconds[name], "log": written})
+        return state
+
+
+def train_phase(
+    session: Session, record: Record, saved: dict[str, Tensor] | None
+) -> tuple[PhaseState, list[tuple[int, Values]]]:
+    """Train the phase `record.phase` from where it stands. Returns what it left behind, and what it logged."""
+    experiment, began = session.experiment, time.perf_counter()
     name, phase = list(experiment.phases.items())[record.phase]
-    began, fresh = time.perf_counter(), record.step == 0
     state, batches = build(experiment, session.network, session.data, name, phase)
     session.progress.phase(name, phase.steps, record.step)
-    if not fresh and saved is not None:
+    if record.step > 0 and saved is not None:
         state.restore(saved, record.step)
-    key = reuse_key(session, name, phase)
-    store = experiment.runs_root / ".phases" / f"{key}.safetensors"
-    if key is not None and fresh and store.is_file():
-        reuse(session, record, name, store)
-        return state
     written: list[tuple[int, Values]] = []
     watch = watcher(session, record, state, phase, written)
     spent = record.seconds.get(name, 0.0) + time.perf_counter() - began  # a set-level matcher works when it is built
     with closing(batches):
         record.seconds[name] = train(session.fabric, experiment, phase, batches, state, watch, spent)
-    if key is not None and fresh:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        network = {k: v for k, v in state.tensors().items() if k.startswith("network/")}
-        write_tensors(store, network, {"seconds": record.seconds[name], "log": written})
-    return state
+    return state, written
 
 
 def new_network(experiment: Experiment, device: torch.device) -> Network:
@@ -238,7 +212,7 @@ def network_tensors(network: Network) -> dict[str, Tensor]:
     return {f"network/{name}": value for name, value in network.state_dict().items()}
 
 
-def reuse_key(session: Session, name: str, phase: Phase) -> str | None:
+def reuse_key(session: Session, name: str) -> str | None:
     """Hash of all that a first, source-only phase depends on; None for other phases, which are never reused."""
     shared = reusable(session.experiment)
     if shared is None or next(iter(session.experiment.phases)) != name:
@@ -271,8 +245,12 @@ def reusable(experiment: Experiment) -> dict[str, Any] | None:
     }
 
 
-def reuse(session: Session, record: Record, name: str, store: Path) -> None:
+def reuse(session: Session, record: Record, store: Path) -> PhaseState:
     """Take a finished phase from the cache: weights, recorded time and log."""
+    name, phase = list(session.experiment.phases.items())[record.phase]
+    state, batches = build(session.experiment, session.network, session.data, name, phase)
+    batches.close()
+    session.progress.phase(name, phase.steps, 0)
     tensors, facts = read_tensors(store)
     load_weights(session.network, group(tensors).get("network", {}))
     offset = first_step(session.experiment, record.phase)
@@ -281,7 +259,8 @@ def reuse(session: Session, record: Record, name: str, store: Path) -> None:
     record.seconds[name] = facts["seconds"]
     record.reused.append(name)
     if len(session.experiment.phases) == 1:
-        keep(session, record, session.experiment.phases[name].steps)
+        keep(session, record, phase.steps)
     session.log.event("phase reused", f"'{name}' was taken from the cache; its recorded time counts.")
-    for _ in range(session.experiment.phases[name].steps):
+    for _ in range(phase.steps):
         session.progress.advance()
+    return state

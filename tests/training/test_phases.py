@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from domainmetric.errors import Interrupted
 from domainmetric.experiment import BestScore, Experiment
 from domainmetric.metrics.selection import Entropy
 from domainmetric.training.checkpoint import read_json
+from domainmetric.training.phase_lock import alone
+from domainmetric.training.tracking import read_log
 from tests import tiny
 from tests.training.running import after, go_on, report, same, short, told, train, weights
 
@@ -25,7 +30,7 @@ def test_a_reused_phase_gives_the_same_result_and_counts_its_time(tmp_path: Path
     assert report(first)["reused"] == [] and report(second)["reused"] == ["source"]
     assert same(weights(first), weights(second))
     assert told(first) == told(second)
-    (store,) = (tmp_path / ".phases").iterdir()
+    (store,) = (tmp_path / ".phases").glob("[!.]*")
     shared = read_json(first / "report.json")["seconds"], read_json(second / "report.json")["seconds"]
     assert shared[1] > 0.3 * shared[0], "the source phase's recorded time is part of the second run's seconds"
     assert store.suffix == ".safetensors"
@@ -69,4 +74,48 @@ def test_an_interrupted_phase_is_not_stored(tmp_path: Path) -> None:
     experiment = short(tiny.experiment(tmp_path))
     folder = go_on(train(experiment, after(6)))
     assert report(folder)["reused"] == []
-    assert not (tmp_path / ".phases").exists(), "its log began before the interruption, so it could not be told again"
+    assert not list((tmp_path / ".phases").glob("[!.]*")), (
+        "its log began before the interruption, so it could not be told again"
+    )
+
+
+def never_asked() -> bool:
+    raise AssertionError("nobody was waiting")
+
+
+def test_a_phase_that_another_run_trains_is_waited_for_and_taken(tmp_path: Path) -> None:
+    experiment = short(tiny.experiment(tmp_path))
+    train(experiment)
+    (store,) = (tmp_path / ".phases").glob("[!.]*")
+    aside = store.rename(tmp_path / "aside")
+    held = threading.Event()
+
+    def other_run() -> None:
+        with alone(store, never_asked, lambda: None):
+            held.set()
+            for _ in range(1000):
+                if any(b"phase awaited" in log.read_bytes() for log in tmp_path.glob("tiny-*/log.jsonl")):
+                    break
+                time.sleep(0.05)
+            aside.rename(store)
+
+    thread = threading.Thread(target=other_run)
+    thread.start()
+    assert held.wait(10)
+    folder = train(experiment)
+    thread.join()
+    assert report(folder)["reused"] == ["source"]
+    assert [r["name"] for r in read_log(folder) if r["kind"] == "event"] == ["phase awaited", "phase reused"]
+
+
+def test_a_lock_is_held_by_one_given_back_and_not_waited_for_when_asked_to_stop(tmp_path: Path) -> None:
+    store, told = tmp_path / "phases" / "one.safetensors", []
+    with (
+        alone(store, never_asked, lambda: None),
+        pytest.raises(Interrupted, match="waiting for a phase"),
+        alone(store, lambda: True, lambda: told.append("waits")),
+    ):
+        raise AssertionError("both held it")
+    assert told == ["waits"]
+    with alone(store, never_asked, lambda: None):
+        pass
