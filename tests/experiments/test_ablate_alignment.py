@@ -1,0 +1,54 @@
+"""The alignment ablations: arms differ in their terms alone, and share the source phase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from domainmetric.data.imbalanced import Imbalanced
+from domainmetric.experiment import AdaptationPhase, Experiment
+from experiments import ablate_alignment as ablation
+
+FUNCTIONS = (ablation.alignment, ablation.unbalanced, ablation.undamped)
+
+
+def adapt(experiment: Experiment) -> AdaptationPhase:
+    phase = experiment.phases["adapt"]
+    assert isinstance(phase, AdaptationPhase)
+    return phase
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+def test_arms_differ_from_the_baseline_in_their_terms_alone(function: Callable[[], dict[str, Experiment]]) -> None:
+    arms = function()
+    baseline = arms["none"]
+    assert next(iter(arms)) == "none" and set(baseline.terms) == {"classify"}
+    assert len({tuple(sorted(arm.terms)) for arm in arms.values()}) == len(arms)
+    for name, arm in arms.items():
+        assert arm.name == name
+        assert arm.phases["source"] == baseline.phases["source"]
+        changed: dict[str, Any] = {"name": name, "terms": arm.terms, "anchors": arm.anchors}
+        phases = {**baseline.phases, "adapt": replace(adapt(baseline), terms=adapt(arm).terms)}
+        assert replace(baseline, **changed, phases=phases) == arm
+        assert ("triplet" in arm.terms) == name.endswith("anchors") == (arm.anchors is not None)
+
+
+def test_each_alignment_comes_without_and_with_anchors() -> None:
+    arms = ablation.alignment()
+    for name in ablation.ARMS:
+        anchored = arms["anchors" if name == "none" else f"{name}+anchors"]
+        assert set(anchored.terms) - set(arms[name].terms) == {"triplet"}
+
+
+def test_the_others_differ_in_one_thing() -> None:
+    damped = ablation.alignment()
+    for name, arm in ablation.unbalanced().items():
+        assert isinstance(arm.data.target, Imbalanced) and arm.data.target.ratio == 10
+        assert replace(arm, data=damped[name].data) == damped[name]
+    for name, arm in ablation.undamped().items():
+        assert adapt(arm).optimizer.epsilon == 1e-8
+        phase = replace(adapt(arm), optimizer=adapt(damped[name]).optimizer)
+        assert replace(arm, phases={**arm.phases, "adapt": phase}) == damped[name]
