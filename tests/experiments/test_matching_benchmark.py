@@ -17,9 +17,6 @@ def test_the_benchmark_writes_a_table_and_its_searches_agree(tmp_path: Path, mon
     assert found["images"] == "random images"
     against = [row["against"] for row in found["rows"]]
     assert against[0] == "bare product with top 10" and against[1:3] == ["bare product"] * 2
-    assert [name.partition(", from")[0] for name in against[3:5]] == [
-        "double loop, torch.dist",
-        "double loop, numpy.linalg.norm",
-    ]
-    assert found["rows"][5]["note"] == "the same neighbor for 100.00%"
+    assert all(name.startswith("double loop, ") for name in against[3:6])
+    assert found["rows"][6]["note"] == "the same neighbor for 100.00%"
     assert all(row["cpu_s"] > 0 for row in found["rows"][:1]) and (tmp_path / "matching.md").read_text().count("\n") > 8
