@@ -10,7 +10,6 @@ import contextlib
 import io
 import json
 import os
-import shlex
 import sys
 import textwrap
 import traceback
@@ -19,11 +18,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from domainmetric.errors import ConfigError, DataNotPrepared, DomainMetricError, Interrupted, UsageError, nearest
-from domainmetric.usage import complaint, numbers, only, option, summary
+from domainmetric.errors import DataNotPrepared, DomainMetricError, Interrupted, UsageError, nearest
+from domainmetric.usage import complaint, only, option, summary
 
 if TYPE_CHECKING:
-    from domainmetric.ablation.engine import Outcome
     from domainmetric.experiment import Experiment
 
 HELP = """\
@@ -34,7 +32,9 @@ domainmetric: cross-domain metric learning
   domainmetric show RUN [--json]                       what a run reached
   domainmetric profile FILE[:RECIPE] [--field=value ...]   where the time of a step goes
   domainmetric ablate FILE[:ABLATION] [--seeds N | --seeds A B C] [--workers 2] [--folder FOLDER] [--field=value ...]
-                                                       run named variants over seeds, and compare them
+                                                       run named variants over seeds, and compare them;
+                                                       --sweep FIELD=LOW:HIGH[:log] [--score NAME] writes a W&B
+                                                       sweep of the baseline instead
   domainmetric report RUN_OR_ABLATION [-o PAGE.html] [--data-root DIR] [--file FILE]
                                                        one page to look into, and embeddings.parquet beside it
 
@@ -43,11 +43,6 @@ domainmetric: cross-domain metric learning
 
 Example: domainmetric run experiments/svhn_to_mnist.py:quick_full --seed=1
 """
-OF_THE_ABLATION = {
-    "--seed": "every variant is run with each of --seeds.",
-    "--name": "runs are called after their variants.",
-    "--runs-root": "runs lie in the folder of the ablation; say which with --folder.",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -231,65 +226,25 @@ def ablate_command(words: list[str]) -> None:
     """Run an ablation's variants over its seeds, and print the tables."""
     if not words or words[0].startswith("-"):
         raise UsageError("Say which ablation: domainmetric ablate FILE[:ABLATION] [--seeds 5] [--field=value ...].")
-    typed = shlex.join(["domainmetric", "ablate", *words])
-    seeds, rest = numbers(words[1:], "--seeds")
-    workers, rest = numbers(rest, "--workers")
-    folder, rest = option(rest, "--folder")
-    if workers is not None and len(workers) != 1:
-        raise UsageError("--workers takes one number: how many runs go on at a time.")
     from rich.console import Console
 
-    from domainmetric.ablation.engine import ablate
-    from domainmetric.ablation.plan import Ablation
-    from domainmetric.recipes import call_ablation, find_ablation
-    from domainmetric.serialize import user_names
+    from domainmetric.ablation.command import Request
 
-    module, function = find_ablation(words[0])
-    ablation = Ablation(
-        name=function.__name__,
-        folder=Path(folder or f"ablations/{function.__name__}"),
-        variants=variants(call_ablation(function, words[0]), rest, f"domainmetric ablate {words[0]}", function.__doc__),
-        seeds=tuple(range(seeds[0]) if seeds and len(seeds) == 1 else seeds or range(5)),
-    )
-
-    def go_on() -> Outcome:
-        return ablate(
-            ablation,
-            file=Path(words[0].partition(":")[0]),
-            names=user_names(vars(module)),
-            workers=workers[0] if workers else 2,
-            command=typed,
-            tell=lambda text: print(textwrap.fill(text, 110), file=sys.stderr),
-        )
-
+    request = Request.read(words, change=changed)
+    if request.ranges:
+        print(request.write_sweep(python=sys.executable))
+        return
     try:
-        outcome = go_on()
+        outcome = request.carry_out()
     except DataNotPrepared as missing:
-        prepare(next(iter(ablation.variants.values())), missing)
-        outcome = go_on()
-    screen = Console(highlight=False)
+        prepare(next(iter(request.ablation.variants.values())), missing)
+        outcome = request.carry_out()
+    screen = Console(highlight=False, width=None if sys.stdout.isatty() else 140)  # a file has room
     for sheet in outcome.sheets:
         screen.print(sheet.screen())
     if outcome.problem is not None:
         raise outcome.problem
-    print(ablation.folder)
-
-
-def variants(
-    experiments: dict[str, Experiment], words: list[str], program: str, about: str | None
-) -> dict[str, Experiment]:
-    """All variants of an ablation with the fields that `words` change in each of them."""
-    for word in words:
-        for field, instead in OF_THE_ABLATION.items():
-            if word.partition("=")[0] == field:
-                raise UsageError(f"{field} is not a field to change in an ablation: {instead}")
-    result = {}
-    for name, experiment in experiments.items():
-        try:
-            result[name] = changed(experiment, words, program, about or "")
-        except (UsageError, ConfigError) as error:
-            raise UsageError(f"In the variant '{name}': {error}") from error
-    return result
+    print(request.ablation.folder)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Finding functions in a user's Python file: recipes return an Experiment, ablations a mapping name -> Experiment.
 
-Both take no argument and are known by the annotation of what they return.
+Both take no argument and are known by the annotation of what they return. A variant of an ablation is a recipe, too.
 """
 
 from __future__ import annotations
@@ -100,8 +100,24 @@ def find(target: str, kind: Kind) -> tuple[ModuleType, Function]:
 
 
 def find_recipe(target: str) -> Function:
-    """The recipe that `FILE:RECIPE` names. Raises UsageError with the nearest name."""
-    return find(target, "recipe")[1]
+    """The recipe that `FILE:RECIPE` names, or one variant of an ablation, as `FILE:ABLATION/VARIANT`.
+
+    Raises UsageError with the nearest name.
+    """
+    file, _, name = target.partition(":")
+    name, slash, variant = name.partition("/")
+    if not slash:
+        return find(target, "recipe")[1]
+    ablation = find(f"{file}:{name}", "ablation")[1]
+    variants = call_ablation(ablation, f"{file}:{name}")
+    if variant not in variants:
+        raise UsageError(f"The ablation {file}:{name} has no variant '{variant}'.{nearest(variant, variants)}")
+
+    def recipe() -> Experiment:
+        return variants[variant]
+
+    recipe.__doc__ = ablation.__doc__
+    return recipe
 
 
 def find_ablation(target: str) -> tuple[ModuleType, Function]:

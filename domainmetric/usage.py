@@ -1,6 +1,6 @@
 """Words of the command line: options taken out, fields named, complaints and reports put for people.
 
-Apart from `cli` for its length alone. What is written here knows the form of tyro's messages, but not tyro.
+What is written here knows the form of tyro's messages, but not tyro.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def complaint(printed: str, words: list[str], default: Experiment) -> str:
     unknown = re.match(r"Unrecognized options: (\S+)", text)
     if unknown and unknown[1].startswith("--"):
         name = unknown[1].partition("=")[0]
-        return f"The recipe has no field {name}.{similar(name, list(fields(default)))}"
+        return f"The recipe has no field {name}.{similar(name, [flag for flag, _ in fields(default)])}"
     if unknown:
         return f"'{unknown[1]}' is not understood: a field is changed with --field=value."
     choice = re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)\.", text)
@@ -43,8 +43,8 @@ def complaint(printed: str, words: list[str], default: Experiment) -> str:
     return reason if text.startswith("Error parsing ") else text
 
 
-def fields(value: Any, name: str = "-") -> Iterator[str]:
-    """The flags of an experiment: `--seed`, `--phases.source.optimizer.lr` and so on."""
+def fields(value: Any, name: str = "-") -> Iterator[tuple[str, Any]]:
+    """The flags of an experiment and their values: `--seed`, `--phases.source.optimizer.lr` and so on."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         inside = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
     elif isinstance(value, dict):
@@ -52,7 +52,7 @@ def fields(value: Any, name: str = "-") -> Iterator[str]:
     elif isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
         inside = [(str(index), item) for index, item in enumerate(value)]
     else:
-        yield name.replace("_", "-")
+        yield name.replace("_", "-"), value
         return
     for key, item in inside:
         yield from fields(item, f"{name}-{key}" if name == "-" else f"{name}.{key}")
@@ -78,6 +78,16 @@ def option(words: list[str], name: str) -> tuple[str | None, list[str]]:
     return None, words
 
 
+def options(words: list[str], name: str) -> tuple[list[str], list[str]]:
+    """All values of an option that may be given several times, and the other words."""
+    values: list[str] = []
+    while True:
+        value, rest = option(words, name)
+        if value is None:
+            return values, rest
+        values, words = [*values, value], rest
+
+
 def numbers(words: list[str], name: str) -> tuple[list[int] | None, list[str]]:
     """The whole numbers of `--name 1 2 3` or `--name=1,2,3`, and the other words; None without the option."""
     index = next((i for i, word in enumerate(words) if word.partition("=")[0] == name), None)
@@ -94,6 +104,14 @@ def numbers(words: list[str], name: str) -> tuple[list[int] | None, list[str]]:
     if not values:
         raise UsageError(f"{name} needs a value.")
     return values, words[:index] + words[end:]
+
+
+def number(words: list[str], name: str) -> tuple[int | None, list[str]]:
+    """The whole number of `--name 1`, and the other words; None without the option."""
+    values, rest = numbers(words, name)
+    if values is not None and len(values) != 1:
+        raise UsageError(f"{name} takes one number, but came with {len(values)}.")
+    return (values[0] if values else None), rest
 
 
 def only(words: list[str], usage: str) -> str:

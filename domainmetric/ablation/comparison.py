@@ -33,7 +33,8 @@ def t_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, fl
 def log_error(accuracy: ArrayLike, num_items: ArrayLike) -> NDArray[np.float64]:
     """Logarithm of the error rate; no error among n items counts as half an error, since its logarithm must exist."""
     count = np.asarray(num_items, dtype=float)
-    return np.log(np.maximum(1 - np.asarray(accuracy, dtype=float), 0.5 / count))
+    logs: NDArray[np.float64] = np.log(np.maximum(1 - np.asarray(accuracy, dtype=float), 0.5 / count))
+    return logs
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:

@@ -171,7 +171,5 @@ def problem(works: Sequence[Work], command: str) -> DomainMetricError | None:
             f"Interrupted with {len(left)} of {len(works)} runs left; their state is saved.{also} {again}"
         )
     if failed:
-        return DomainMetricError(
-            f"{len(failed)} of {len(works)} runs failed, the rest is complete. {told}. {again}"
-        )
+        return DomainMetricError(f"{len(failed)} of {len(works)} runs failed, the rest is complete. {told}. {again}")
     return None

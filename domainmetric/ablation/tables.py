@@ -94,7 +94,8 @@ def anchors_sheet(summaries: Sequence[Summary]) -> Sheet:
     names = ("match_precision_oracle", "coverage", "precision_at_1", "map_at_r", "gap_oracle")
     rows = []
     for one in summaries:
-        cells = [spread(*(100 * value for value in one.spread(name))) for name in names]
+        found = [one.spread(name) for name in names]
+        cells = [spread(100 * mean, 100 * deviation) for mean, deviation in found]
         rows.append((named(one), *cells, number(one.spread("seconds")[0], 0)))
     return Sheet(
         title="Matches and retrieval, in percent; training time",
@@ -134,11 +135,15 @@ def named(one: Summary) -> str:
 
 def run_records(rows: Sequence[Row]) -> list[dict[str, Cell]]:
     """`runs.csv`: tidy, one row for each finished run."""
+    scores = sorted({name for row in rows for name in row.scores})
     return [
-        {"variant": row.variant, "seed": row.seed}
-        | {name: row.values[name] for name in COLUMNS}
-        | {f"score/{name}": row.scores.get(name) for name in sorted({n for r in rows for n in r.scores})}
-        | {"folder": row.folder.name}
+        {
+            "variant": row.variant,
+            "seed": row.seed,
+            **{name: row.values[name] for name in COLUMNS},
+            **{f"score/{name}": row.scores.get(name) for name in scores},
+            "folder": row.folder.name,
+        }
         for row in rows
     ]
 

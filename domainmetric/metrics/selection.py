@@ -176,8 +176,13 @@ def _ignore_import_warnings() -> None:
 
 
 def all_scores(evidence: Evidence) -> dict[str, float]:
+    """The value of every score at its default settings, by name."""
+    return {name: score.score(evidence) for name, score in scores().items()}
+
+
+def scores() -> dict[str, SelectionScore]:
     """Every score at its default settings, by name."""
-    scores: dict[str, SelectionScore] = {
+    return {
         "information_maximization": InformationMaximization(),
         "entropy": Entropy(),
         "diversity": Diversity(),
@@ -187,4 +192,3 @@ def all_scores(evidence: Evidence) -> dict[str, float]:
         "source_accuracy": SourceAccuracy(),
         "mmd": MmdScore(),
     }
-    return {name: score.score(evidence) for name, score in scores.items()}

@@ -56,9 +56,7 @@ def test_wrong_seeds(seeds: tuple[int, ...], tmp_path: Path) -> None:
 
 def test_other_domains_do_not_compare(tmp_path: Path) -> None:
     same = base(data=Pair(source=tiny.Colored(), target=tiny.Colored()))
-    with pytest.raises(
-        ConfigError, match="'same' is about colored -> colored, but the baseline 'a' about colored -> g"
-    ):
+    with pytest.raises(ConfigError, match="'same' is about colored -> colored, but the baseline 'a' about"):
         ablation(tmp_path, {"a": base(), "same": same})
 
 
