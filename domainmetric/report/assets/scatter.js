@@ -6,11 +6,11 @@ function drawScatters(element) {
     element.append(h("p", {}, "These runs kept no triplet scatters: they made no triplets, or an earlier version made them."));
     return true;
   }
-  const box = h("div", { class: "charts" });
+  const box = h("div");
   element.append(h("div", { class: "controls" }, variantSelect(runs)), box);
   onChoice(runs, (run) => {
     const kinds = Map.groupBy(data.scatters.filter((scatter) => scatter.run === run), (scatter) => scatter.kind);
-    box.replaceChildren(...[...kinds.values()].flat().map(scatterChart));
+    box.replaceChildren(...[...kinds.values()].map((looks) => h("div", { class: "charts pair" }, ...looks.map(scatterChart))));
   });
   return true;
 }
@@ -18,7 +18,7 @@ function drawScatters(element) {
 function scatterChart(scatter) {
   const canvas = h("canvas", { class: "frame", role: "img", "aria-label": `${scatter.total} triplets, ${percent(scatter.hard)} hard` });
   onSize(canvas, (context, width, height) => {
-    const inset = 34, low = -0.25;
+    const inset = 46, low = -0.25;
     const px = (value) => inset + ((value - low) / (1 - low)) * (width - inset - 8);
     const py = (value) => height - inset - ((value - low) / (1 - low)) * (height - inset - 8);
     context.clearRect(0, 0, width, height);

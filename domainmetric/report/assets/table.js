@@ -107,7 +107,7 @@ function unfinished() {
     { title: "what happened", words: true, key: (run) => run.error, text: (run) => run.error || "–" },
     { title: "folder", words: true, key: (run) => run.folder, text: (run) => run.folder || "–" },
   ];
-  return h("div", {}, h("h3", {}, `${rows.length} of ${data.runs.length} runs did not finish`), sortable(rows, columns));
+  return h("details", { open: rows.length <= 8 }, h("summary", {}, `${rows.length} of ${data.runs.length} runs did not finish`), sortable(rows, columns));
 }
 
 // A table that the ablation wrote, as it stands.
