@@ -36,15 +36,7 @@ def anchor_browser(study: Study, images: Images) -> tuple[dict[str, Any] | None,
 
     Runs that matched other target images than the first one does are left out, with a note.
     """
-    kept = [(run, read(run)) for run in study.shown() if (run.folder / MATCHES).is_file()]
-    without = [
-        run.variant for run in study.shown() if run.report.get("anchors") and not (run.folder / MATCHES).is_file()
-    ]
-    if without:
-        images.notes.append(
-            f"These runs did not keep their matches, so the anchor browser lacks them: {', '.join(without)}."
-        )
-    kept = comparable(kept, images)
+    kept = comparable(found_matches(study, images), images)
     if not kept:
         return None, None
     first = kept[0][0]
@@ -53,27 +45,33 @@ def anchor_browser(study: Study, images: Images) -> tuple[dict[str, Any] | None,
         return None, None
     chosen = choose(kept)
     rows = kept[0][1]["rows"][chosen]
-    pixel_similarity, pixel_index = pixel_search(target.images[torch.from_numpy(rows)], source.images, num=NUM_PIXEL)
+    similarity, nearest = pixel_search(target.images[torch.from_numpy(rows)], source.images, num=NUM_PIXEL)
     cells = Cells()
     cells.want("target", target, rows)
-    for index in [pixel_index.numpy(), *(matches["source_index"][chosen, :MAX_ANCHORS] for _, matches in kept)]:
+    for index in [nearest.numpy(), *(matches["source_index"][chosen, :MAX_ANCHORS] for _, matches in kept)]:
         cells.want("source", source, index.ravel())
-    strategies = [strategy(study, run, matches, chosen, cells) for run, matches in kept]
+    shown = [(images_of, cells.rows()[side]) for side, images_of in (("target", target), ("source", source))]
     data = {
         "targets": {"cell": cells.of("target", rows).tolist(), "row": rows.tolist(), "label": labels(target, rows)},
         "pixel": {
-            "cells": cells.of("source", pixel_index.numpy()).tolist(),
-            "similarity": hundredths(pixel_similarity.numpy()),
+            "cells": cells.of("source", nearest.numpy()).tolist(),
+            "similarity": hundredths(similarity.numpy()),
         },
-        "strategies": strategies,
-        "label": [
-            label
-            for part, which in (("target", target), ("source", source))
-            for label in labels(which, cells.rows()[part])
-        ],
-        "row": [row for part in ("target", "source") for row in cells.rows()[part].tolist()],
+        "strategies": [strategy(study, run, matches, chosen, cells) for run, matches in kept],
+        "label": [label for images_of, which in shown for label in labels(images_of, which)],
+        "row": [row for _, which in shown for row in which.tolist()],
     }
     return data, cells.sheet()
+
+
+def found_matches(study: Study, images: Images) -> list[tuple[RunRecord, Kept]]:
+    """The shown runs that kept their matches; a note names those that should have."""
+    kept = [run for run in study.shown() if (run.folder / MATCHES).is_file()]
+    without = [run.variant for run in study.shown() if run.report.get("anchors") and run not in kept]
+    if without:
+        names = ", ".join(without)
+        images.notes.append(f"These runs did not keep their matches, so the anchor browser lacks them: {names}.")
+    return [(run, read(run)) for run in kept]
 
 
 def read(run: RunRecord) -> Kept:

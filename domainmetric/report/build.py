@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from domainmetric.figures.style import PALETTE, RIGHT, WRONG
+from domainmetric.figures.style import PALETTE
 from domainmetric.report import numbers, page, parquet
 from domainmetric.report.anchors import anchor_browser
 from domainmetric.report.embedding import embedding_map
@@ -45,16 +45,20 @@ def make(
     chart, chart_sheet, placed, _ = embedding_map(study, images)
     browser, browser_sheet = anchor_browser(study, images)
     classes = class_names(study, images)
-    data = {
+    data = {**facts(study), "notes": images.notes, "classes": classes, "map": chart, "anchors": browser}
+    written = page.write(output, page.render(data, {"map": chart_sheet, "anchors": browser_sheet}))
+    table = parquet.write(placed, images, classes, written.parent) if placed else None
+    return Made(page=written, embeddings=table, notes=tuple(images.notes))
+
+
+def facts(study: Study) -> dict[str, Any]:
+    """Everything on the page that needs no images."""
+    return {
         "name": study.name,
         "kind": study.kind,
         "made": time.strftime("%Y-%m-%d %H:%M"),
-        "notes": images.notes,
-        "classes": classes,
         "domains": domains(study),
         "palette": PALETTE,
-        "right": RIGHT,
-        "wrong": WRONG,
         "variants": study.variants,
         "baseline": study.baseline,
         "oracle": sorted({run.variant for run in study.runs if run.experiment.get("labelled_target")}),
@@ -64,15 +68,10 @@ def make(
         "curves": numbers.curves(study),
         "phases": numbers.phases(study),
         "scatters": numbers.triplet_scatters(study),
-        "map": chart,
-        "anchors": browser,
         "gaps": numbers.gaps(study),
         "tables": [{"title": title, "rows": rows} for title, rows in study.tables.items()],
         "how": numbers.how(study, some_run(study)),
     }
-    written = page.write(output, page.render(data, {"map": chart_sheet, "anchors": browser_sheet}))
-    table = parquet.write(placed, images, classes, written.parent) if placed else None
-    return Made(page=written, embeddings=table, notes=tuple(images.notes))
 
 
 def some_run(study: Study) -> RunRecord | None:
