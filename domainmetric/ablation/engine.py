@@ -142,7 +142,7 @@ def conclude(ablation: Ablation, works: list[Work], command: str) -> Outcome:
         if work.status == "finished" and work.folder is not None
     ]
     summaries = summarize(rows, list(ablation.variants), ablation.baseline)
-    scores = summarize_scores(rows)
+    scores = summarize_scores([row for row in rows if ablation.variants[row.variant].labelled_target is None])
     pair = ablation.variants[ablation.baseline].data
     note = tables.power_note(len(ablation.variants), len(ablation.seeds))
     found = tables.sheets(summaries, scores, f"{pair.source.name} -> {pair.target.name}", note)

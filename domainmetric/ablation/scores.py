@@ -48,7 +48,7 @@ class ScoreSummary:
 
 
 def summarize_scores(rows: Sequence[Row]) -> list[ScoreSummary]:
-    """Every score that all finished runs have, by name."""
+    """Every score that all these runs have, by name. Leave out the runs that were trained with target labels."""
     if not rows:
         return []
     names = sorted(set.intersection(*(set(row.scores) for row in rows)))

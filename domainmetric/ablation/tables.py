@@ -124,7 +124,8 @@ def scores_sheet(scores: Sequence[ScoreSummary]) -> Sheet:
         columns=("score", "over checkpoints (runs)", "over variants (seeds)", "chooses", "accuracy", "oracle gap"),
         rows=tuple(rows),
         note="Spearman's correlation with oracle accuracy over the checkpoints of a run, and with final accuracy over "
-        "variants; means over as many runs and seeds as it is defined in. Oracle gap: points that its choice loses.",
+        "variants; means over as many runs and seeds as it is defined in. Oracle gap: points that its choice loses. "
+        "Variants trained with target labels are no candidates.",
     )
 
 

@@ -161,6 +161,7 @@ def test_numbers_among_the_words() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_command_of_a_sweep_works(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--sweep=terms.triplet.weight=0.1:2.0", "--sweep", "phases.adapt.steps=4:9", "--image-size=9"]
     assert main(["ablate", "mine.py:strategies", "--score=entropy", *words]) == 0
@@ -192,6 +193,7 @@ def record(folder: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_an_ablation_runs_skips_and_goes_on(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["ablate", "mine.py:strategies", "--seeds", "1", "--folder=out"]
     assert main(command) == 0
@@ -216,6 +218,7 @@ def test_an_ablation_runs_skips_and_goes_on(file: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_failed_runs_are_reported_with_the_rest_complete(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ablate", "mine.py:failing", "--seeds", "1"]) == 1
     message = told(capsys)
@@ -225,6 +228,7 @@ def test_failed_runs_are_reported_with_the_rest_complete(file: Path, capsys: pyt
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_ablation_leaves_no_worker_and_goes_on(number: signal.Signals, file: Path) -> None:
     words = ["mine.py:strategies", "--seeds", "1", "--phases.adapt.steps=3000", "--runtime.checkpoint-every=100000"]

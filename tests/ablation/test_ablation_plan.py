@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from domainmetric import Nearest, PixelNearest, RandomAnchors
+from domainmetric import AllLabels, Nearest, Oracle, PixelNearest, RandomAnchors
 from domainmetric.ablation import runs
-from domainmetric.ablation.engine import check_names, opening, with_found
+from domainmetric.ablation.engine import check_names, conclude, opening, problem, with_found
 from domainmetric.ablation.plan import Ablation
 from domainmetric.data.pair import Pair
 from domainmetric.errors import ConfigError
@@ -18,7 +19,7 @@ from domainmetric.experiment import Experiment
 from domainmetric.runner import new_folder
 from domainmetric.serialize import user_names
 from tests import tiny
-from tests.ablation.rows import report
+from tests.ablation.rows import finish, report
 
 NAMES = user_names(vars(tiny))
 
@@ -143,3 +144,37 @@ def test_classes_that_a_worker_would_not_find_are_told_before(tmp_path: Path) ->
     assert check_names(ablation(tmp_path), Path("mine.py"), NAMES)
     with pytest.raises(ConfigError, match=r"'nearest' uses a class or function that mine\.py does not name"):
         check_names(ablation(tmp_path), Path("mine.py"), {})
+
+
+def test_a_variant_that_reads_target_labels_is_no_candidate_of_a_label_free_score(tmp_path: Path) -> None:
+    oracle = base(anchors=Oracle(), labelled_target=AllLabels(batch=8))
+    three = ablation(
+        tmp_path, {"nearest": base(), "random": base(anchors=RandomAnchors()), "oracle": oracle}, seeds=(0,)
+    )
+    works = with_found(three.jobs(1), {})
+    for work, accuracy in zip(works, (0.8, 0.7, 0.99), strict=True):
+        work.folder, work.status = new_folder(work.job.experiment), "finished"
+        finish(work.folder, accuracy, {"right": accuracy}, {})
+    outcome = conclude(three, works, "domainmetric ablate mine.py")
+    assert outcome.problem is None
+    scores, table = (
+        list(csv.DictReader((tmp_path / name).read_text().splitlines())) for name in ("scores.csv", "table.csv")
+    )
+    (score,) = scores
+    assert (score["chooses"], score["best_oracle"], float(score["gap_points_oracle"])) == ("nearest", "nearest", 0.0)
+    assert [one["variant"] for one in table] == list(variants)
+
+
+def test_what_is_not_complete_is_told(tmp_path: Path) -> None:
+    works = with_found(ablation(tmp_path, seeds=(0,)).jobs(1), {})
+    works[0].status, works[0].error, works[0].folder = "failed", "no memory", tmp_path / "runs" / "a"
+    told = str(problem(works, "domainmetric ablate mine.py"))
+    assert told.startswith(
+        "Interrupted with 1 of 2 runs left; their state is saved. 1 failed: nearest, seed 0: no memory"
+    )
+    works[1].status = "finished"
+    told = str(problem(works, "domainmetric ablate mine.py"))
+    assert told.startswith("1 of 2 runs failed, the rest is complete. nearest, seed 0: no memory (")
+    assert told.endswith("The same command goes on: domainmetric ablate mine.py")
+    works[0].status = "finished"
+    assert problem(works, "") is None
