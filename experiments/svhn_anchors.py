@@ -8,9 +8,20 @@ pixel space. Beside them stand anchors that the embedding picks, and USPS as a s
 
 Questions: are most negatives easy? Does the loss saturate? How often is the pixel-nearest anchor the right digit? Do
 anchors from a closer data set serve better?
-Command: `python -m experiments.svhn_anchors` (9 recipes x 3 seeds, two runs at a time, about 15 minutes on two cores);
-one recipe alone: `domainmetric run experiments/svhn_anchors.py:two_encoders`.
-Finding: see the table in `experiments/results/svhn_anchors/`.
+Command: `python -m experiments.svhn_anchors` (9 recipes x 3 seeds, about 2 minutes of one thread each; what is finished
+is not run again); one recipe alone: `domainmetric run experiments/svhn_anchors.py:two_encoders`.
+
+Finding (three seeds; P@1 of MNIST test among the source's training images; all in `experiments/results/svhn_anchors/`):
+* Most negatives are easy: with random anchors of the right digit 26 to 31% of the triplets are at first, 85 to 86% in
+  the last tenth of 400 steps. The loss does *not* saturate by then: 62 to 63% of the hinges are active, for a margin of
+  1 asks more than that. Each anchor's hardest negative, which the text does not try, is no cure: the embedding collapses
+  (loss 1.01, the margin), and P@1 falls from 92.2 +- 0.2 to 52 +- 12.
+* Two encoders, each with its own optimizer, are 2 points better than one grey encoder (92.2 against 90.0).
+* The pixel-nearest anchor is the right digit for 47% of the MNIST images. Training with it reaches 66.7 +- 3.0, though
+  the digit is taken from MNIST's label: half of the anchors show another one.
+* Anchors that the embedding picks are worthless from random weights (10.7 +- 1.4, chance): the embedding confirms what
+  it picked at random. After 400 steps of source training they reach 90.1 +- 3.1, with no anchor's digit ever told.
+* A closer data set serves better: USPS anchors 97.2 to 97.5 (81.4 +- 1.3 pixel-nearest, of which 65% are right).
 """
 
 from __future__ import annotations
@@ -60,11 +71,12 @@ from domainmetric import (
     Tied,
     Usps,
 )
-from domainmetric.anchors.pixel import pixel_search
+from domainmetric.figures.style import save
 from domainmetric.miners.random import RandomTriplets
 from domainmetric.runner import data_root
 from domainmetric.training.tracking import history
-from experiments.ladder import launch, read, spread, write
+from experiments import svhn_anchors_report
+from experiments.ladder import launch, read, write
 
 RESULTS = Path(__file__).parent / "results" / "svhn_anchors"
 BY_DIGIT = Roles(anchor="source", positive="target", negative="target")
@@ -244,14 +256,6 @@ RECIPES: tuple[Callable[[], Experiment], ...] = (
 )
 
 
-def pixel_precision_oracle(source: Domain, root: Path, num: int = 5000) -> float:
-    """Share of MNIST training images whose pixel-nearest source image shows the same digit."""
-    target, gallery = (domain.load("train", root=root, size=32) for domain in (Mnist(), source))
-    assert target.labels is not None and gallery.labels is not None
-    _, index = pixel_search(target.images[:num], gallery.images, num=1)
-    return float((gallery.labels[index[:, 0]] == target.labels[:num]).float().mean())
-
-
 def one(recipe: str, seed: int) -> dict[str, Any]:
     """A run's report, with how its triplets went: mean over the first and over the last tenth of the steps."""
     folder = launch(Path(__file__).name, recipe, seed, 1)
@@ -262,28 +266,6 @@ def one(recipe: str, seed: int) -> dict[str, Any]:
         tenth = max(1, len(values) // 10)
         report[name] = [sum(values[:tenth]) / tenth, sum(values[-tenth:]) / tenth]
     return report
-
-
-def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
-    """Markdown: retrieval across and within, and triplets at the end of training."""
-    head = ("recipe", "P@1 MNIST -> source, %", "MAP@R, %", "k-NN accuracy, %", "easy at the end, %", "hinge active, %")
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for recipe in RECIPES:
-        reports = list(results.get(recipe.__name__, {}).values())
-        if not reports:
-            lines.append(f"| `{recipe.__name__}` | not run |" + " |" * (len(head) - 2))
-            continue
-        across = [report["retrieval"]["target_to_source"] for report in reports]
-        columns = (
-            [x["precision_at_1"] for x in across],
-            [x["map_at_r"] for x in across],
-            [report["target_knn_accuracy"] for report in reports],
-            [report["triplets/easy"][1] for report in reports],
-            [report["triplets/active_share"][1] for report in reports],
-        )
-        cells = [f"`{recipe.__name__}`", *(spread([100 * value for value in column]) for column in columns)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -299,10 +281,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results.setdefault(recipe, {})[str(seed)] = report
             write(RESULTS / "results.json", results)
     root = data_root(two_encoders())
-    right = {domain.name: pixel_precision_oracle(domain, root) for domain in (Svhn(), Usps())}
+    right = {domain.name: svhn_anchors_report.pixel_precision_oracle(domain, root) for domain in (Svhn(), Usps())}
+    names = [recipe.__name__ for recipe in RECIPES]
     words = ", ".join(f"{name} {value:.1%}" for name, value in right.items())
-    text = f"{table(results)}\n\nPixel-nearest anchor shows the right digit (5,000 MNIST images): {words}\n"
+    told = f"Pixel-nearest anchor shows the right digit (5,000 MNIST images): {words}"
+    text = f"{svhn_anchors_report.table(names, results)}\n\n{told}\n"
     (RESULTS / "table.md").write_text(text)
+    reports = {name: list(results[name].values()) for name in names if results.get(name)}
+    save(svhn_anchors_report.draw(reports, right), RESULTS / "svhn_anchors.png")
     (RESULTS / "pixel_precision_oracle.json").write_text(json.dumps(right, indent=1) + "\n")
     print(text)
     return 0
