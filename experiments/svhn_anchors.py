@@ -14,7 +14,7 @@ is not run again); one recipe alone: `domainmetric run experiments/svhn_anchors.
 Finding (three seeds; P@1 of MNIST test among the source's training images; all in `experiments/results/svhn_anchors/`):
 * Most negatives are easy: with random anchors of the right digit 26 to 31% of the triplets are at first, 85 to 86% in
   the last tenth of 400 steps. The loss does *not* saturate by then: 62 to 63% of the hinges are active, for a margin of
-  1 asks more than that. Each anchor's hardest negative, which the text does not try, is no cure: the embedding collapses
+  1 asks more than that. Each anchor's hardest negative, which the text does not try, is no cure: embeddings collapse
   (loss 1.01, the margin), and P@1 falls from 92.2 +- 0.2 to 52 +- 12.
 * Two encoders, each with its own optimizer, are 2 points better than one grey encoder (92.2 against 90.0).
 * The pixel-nearest anchor is the right digit for 47% of the MNIST images. Training with it reaches 66.7 +- 3.0, though

@@ -1,4 +1,4 @@
-"""Table, picture and pixel baseline of `experiments.svhn_anchors`: how well each recipe retrieves, and how its triplets went."""
+"""Table, picture and pixel baseline of `experiments.svhn_anchors`: how recipes retrieve, and how their triplets went."""
 
 from __future__ import annotations
 
