@@ -106,7 +106,7 @@ class Objective(nn.Module):
 
 
 def encode_together(
-    network: nn.Module, domain: DomainName, *images: Float[Tensor, "r c h w"] | None
+    network: nn.Module, domain: DomainName, *images: Float[Tensor, "_ c h w"] | None
 ) -> tuple[Encoded | None, list[Encoded | None]]:
     """One pass over all images that there are, so that batch statistics are those of all: the whole, and its parts."""
     there = [part for part in images if part is not None]
