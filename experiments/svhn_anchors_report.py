@@ -1,4 +1,4 @@
-"""Table, picture and pixel baseline of `experiments.svhn_anchors`: how recipes retrieve, and how their triplets went."""
+"""Table, picture and pixel baseline of `experiments.svhn_anchors`: how recipes retrieve, how their triplets went."""
 
 from __future__ import annotations
 
