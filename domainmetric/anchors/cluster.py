@@ -11,6 +11,7 @@ from torch import Tensor
 
 from domainmetric.anchors.base import AnchorContext, AnchorMatcher, Picker, all_kept, required
 from domainmetric.anchors.by_class import ClassMatcher, Decision
+from domainmetric.anchors.search import product
 from domainmetric.errors import ConfigError
 from domainmetric.geometry import normalize
 from domainmetric.types import Bank
@@ -56,13 +57,13 @@ class _Cluster(ClassMatcher):
         classes = self.source.labels.unique()
         means = self.source.means(source_bank.logits.shape[1])[classes]
         centers = spherical_k_means(target_bank.z, means, self.spec.rounds)
-        _, column = linear_sum_assignment((centers @ means.T).cpu().numpy(), maximize=True)
+        _, column = linear_sum_assignment(product(centers, means.T).cpu().numpy(), maximize=True)
         self.memory |= {"centers": centers, "classes": classes[torch.as_tensor(column, device=classes.device)]}
 
     def decide(
         self, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"], logits_t: Float[Tensor, "m k"]
     ) -> Decision:
-        similarity = z_t @ self.memory["centers"].T
+        similarity = product(z_t, self.memory["centers"].T)
         confidence, cluster = (similarity / self.spec.temperature).softmax(1).max(1)
         return Decision(self.memory["classes"][cluster], confidence, all_kept(target_index))
 
@@ -71,11 +72,11 @@ def spherical_k_means(z: Float[Tensor, "m d"], centers: Float[Tensor, "c d"], ro
     """Cluster centers on the sphere, from the given ones, until no item changes its cluster or for so many rounds."""
     before = None
     for _ in range(rounds):
-        nearest = (z @ centers.T).argmax(1)
+        nearest = product(z, centers.T).argmax(1)
         if before is not None and torch.equal(nearest, before):
             break
         before = nearest
         member = torch.nn.functional.one_hot(nearest, len(centers)).to(z)
         # a cluster that nobody chose keeps its place
-        centers = torch.where(member.any(0)[:, None], normalize(member.T @ z), centers)
+        centers = torch.where(member.any(0)[:, None], normalize(product(member.T, z)), centers)
     return centers

@@ -43,5 +43,5 @@ class _Confident(ClassMatcher):
     def decide(
         self, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"], logits_t: Float[Tensor, "m k"]
     ) -> Decision:
-        probability, label = logits_t.softmax(1).max(1)
+        probability, label = logits_t.float().softmax(1).max(1)
         return Decision(label, probability, probability >= self.probability)

@@ -64,5 +64,5 @@ class _Mutual(ClassMatcher):
         similarity, voters = nearest(z_t, self.source.z, self.spec.k)
         mutual = similarity >= self.memory["reach"][voters] - ROUNDING
         weight = (similarity / self.spec.temperature).softmax(1) * mutual
-        confidence, label = vote(self.source.labels[voters], weight, like=logits_t).max(1)
+        confidence, label = vote(self.source.labels[voters], weight, logits_t.shape[1]).max(1)
         return Decision(label, confidence, mutual.any(1), voters)

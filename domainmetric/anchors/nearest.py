@@ -50,5 +50,5 @@ class _Nearest(ClassMatcher):
     ) -> Decision:
         similarity, voters = nearest(z_t, self.source.z, self.spec.k)
         weight = (similarity / self.spec.temperature).softmax(1)
-        confidence, label = vote(self.source.labels[voters], weight, like=logits_t).max(1)
+        confidence, label = vote(self.source.labels[voters], weight, logits_t.shape[1]).max(1)
         return Decision(label, confidence, all_kept(target_index), voters)

@@ -75,7 +75,7 @@ class _Propagation(ClassMatcher):
     ) -> Decision:
         similarity, neighbors = nearest(z_t, self.memory["target_z"], self.spec.k)
         weight = (similarity / self.spec.temperature).softmax(1)
-        confidence, label = (weight[:, None] @ self.memory["shares"][neighbors]).squeeze(1).max(1)
+        confidence, label = (weight[:, :, None] * self.memory["shares"][neighbors]).sum(1).max(1)
         return Decision(label, confidence, confidence > 0)  # nothing arrives where all edges are too weak for a number
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from domainmetric.anchors.base import AnchorContext, AnchorMatcher, Picker, all_kept, required
 from domainmetric.anchors.by_class import ClassMatcher, Decision
+from domainmetric.anchors.search import product
 from domainmetric.errors import ConfigError
 from domainmetric.geometry import normalize
 from domainmetric.types import Bank
@@ -51,10 +52,10 @@ class _Prototype(ClassMatcher):
     def refresh(self, source_bank: Bank, target_bank: Bank | None) -> None:
         target_bank = required(target_bank, "Prototype")
         self.keep_source(source_bank)
-        centroids = normalize(target_bank.logits.softmax(1).T @ target_bank.z)
+        centroids = normalize(product(target_bank.logits.float().softmax(1).T, target_bank.z))
         for _ in range(self.spec.rounds):
-            nearest = F.one_hot((target_bank.z @ centroids.T).argmax(1), len(centroids)).to(centroids)
-            moved = nearest.T @ target_bank.z
+            nearest = F.one_hot(product(target_bank.z, centroids.T).argmax(1), len(centroids)).to(centroids)
+            moved = product(nearest.T, target_bank.z)
             # a class that nobody chose keeps its place
             centroids = torch.where(nearest.any(0)[:, None], normalize(moved), centroids)
         self.memory["centroids"] = centroids
@@ -62,6 +63,6 @@ class _Prototype(ClassMatcher):
     def decide(
         self, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"], logits_t: Float[Tensor, "m k"]
     ) -> Decision:
-        similarity = z_t @ self.memory["centroids"].T
+        similarity = product(z_t, self.memory["centroids"].T)
         confidence, label = (similarity / self.spec.temperature).softmax(1).max(1)
         return Decision(label, confidence, all_kept(target_index))

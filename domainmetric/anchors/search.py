@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from domainmetric.geometry import at_least_float32
+
 CHUNK_ELEMENTS = 1 << 23
 """Cosines held at a time (32 MB in float32)."""
 
@@ -15,17 +17,21 @@ def rows_at_a_time(num_columns: int) -> int:
     return max(1, CHUNK_ELEMENTS // max(1, num_columns))
 
 
+def product(a: Float[Tensor, "m d"], b: Float[Tensor, "d b"]) -> Float[Tensor, "m b"]:
+    """The matrix product in float32 at least, whatever autocast does: neighbors in half precision are wrong ones."""
+    with torch.autocast(a.device.type, enabled=False):
+        return at_least_float32(a) @ at_least_float32(b)
+
+
 def nearest(
     queries: Float[Tensor, "m d"], gallery: Float[Tensor, "b d"], num: int
 ) -> tuple[Float[Tensor, "m v"], Int64[Tensor, "m v"]]:
     """Cosine and place of the `num` gallery vectors most like each query, the best first; all where there are fewer."""
     num = min(num, len(gallery))
-    parts = [(part @ gallery.T).topk(num, 1) for part in queries.split(rows_at_a_time(len(gallery)))]
+    parts = [product(part, gallery.T).topk(num, 1) for part in queries.split(rows_at_a_time(len(gallery)))]
     return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 
-def vote(
-    labels: Int64[Tensor, "m v"], weight: Float[Tensor, "m v"], like: Float[Tensor, "m k"]
-) -> Float[Tensor, "m k"]:
+def vote(labels: Int64[Tensor, "m v"], weight: Float[Tensor, "m v"], num_classes: int) -> Float[Tensor, "m k"]:
     """The sum of the weights of each class's voters."""
-    return torch.zeros_like(like).scatter_add_(1, labels, weight)
+    return weight.new_zeros(len(weight), num_classes).scatter_add_(1, labels, weight)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from domainmetric.anchors.search import rows_at_a_time
+from domainmetric.anchors.search import product, rows_at_a_time
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,7 +26,7 @@ class SourceBank:
     def means(self, num_classes: int) -> Float[Tensor, "k d"]:
         """The sum of each class's embeddings, scaled to length 1; zero for a class without a member."""
         member = torch.nn.functional.one_hot(self.labels, num_classes).to(self.z)
-        return torch.nn.functional.normalize(member.T @ self.z, dim=-1)
+        return torch.nn.functional.normalize(product(member.T, self.z), dim=-1)
 
     def nearest(self, z_t: Float[Tensor, "m d"], label: Int64[Tensor, " m"], num: int) -> Int64[Tensor, "m num"]:
         """Rows of the `num` items of the given classes with the highest cosine, the highest first.
@@ -50,7 +50,7 @@ class SourceBank:
 
     def _extreme_of_chunk(self, z_t: Tensor, label: Tensor, num: int, *, largest: bool) -> Tensor:
         other = self.labels != label[:, None]
-        similarity = (z_t @ self.z.T).masked_fill_(other, -torch.inf if largest else torch.inf)
+        similarity = product(z_t, self.z.T).masked_fill_(other, -torch.inf if largest else torch.inf)
         if num == 1:  # a third of the time of the search for several
             return (similarity.argmax if largest else similarity.argmin)(1, keepdim=True)
         value, index = similarity.topk(min(num, similarity.shape[1]), 1, largest=largest)

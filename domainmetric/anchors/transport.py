@@ -11,6 +11,7 @@ from torch import Tensor
 
 from domainmetric.anchors.base import AnchorContext, AnchorMatcher, Picker, all_kept, required
 from domainmetric.anchors.by_class import ClassMatcher, Decision
+from domainmetric.anchors.search import product
 from domainmetric.errors import ConfigError
 from domainmetric.types import Bank
 
@@ -69,7 +70,7 @@ class _Transport(ClassMatcher):
         num_classes = source_bank.logits.shape[1]
         means = self.source.means(num_classes)
         there = self.source.labels.bincount(minlength=num_classes) > 0
-        cost = (1 - target_bank.z @ means[there].T).double()
+        cost = (1 - product(target_bank.z, means[there].T)).double()
         prior = cost.new_tensor(self.spec.prior or [1 / num_classes] * num_classes)[there]
         prior = prior if there.all() else prior / prior.sum()
         potential = means.new_full((num_classes,), -torch.inf)
@@ -91,7 +92,7 @@ class _Transport(ClassMatcher):
     def decide(
         self, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"], logits_t: Float[Tensor, "m k"]
     ) -> Decision:
-        cost = 1 - z_t @ self.memory["means"].T
+        cost = 1 - product(z_t, self.memory["means"].T)
         plan = (self.memory["potential"] - cost / self.spec.regularization).softmax(1)
         confidence, label = plan.max(1)
         return Decision(label, confidence, all_kept(target_index))

@@ -86,6 +86,8 @@ def test_a_class_that_was_not_seen_is_let_in_and_its_mean_begins_when_it_comes()
     confidence = match(ready(VAGUE), ALL_ROWS)
     first = confidence.confidence[confidence.label == 2].double().mean()
     assert float(status[2]) == pytest.approx(float(first)), "a mean that begins has no past"
+    matcher.refresh(source, only)
+    assert torch.equal(matcher.memory["modifier0/status"][2], status[2]), "a class that was not seen keeps its mean"
 
 
 @pytest.mark.parametrize("inner", [Oracle(), RandomAnchors()], ids=lambda s: type(s).__name__)

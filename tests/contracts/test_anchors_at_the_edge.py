@@ -163,3 +163,14 @@ def test_large_banks_are_searched_by_chunks_to_the_same_end(monkeypatch: pytest.
         parts = refreshed(strategy, source, target)(target.rows, target.z, target.logits)
         assert torch.equal(parts.label, whole[name].label) and torch.equal(parts.keep, whole[name].keep), name
         assert torch.equal(parts.source_index, whole[name].source_index), name
+
+
+@strategies
+def test_neighbors_are_not_looked_for_in_half_precision(strategy: AnchorStrategy) -> None:
+    source, target = banks()
+    plain = refreshed(strategy, source, target)(target.rows, target.z, target.logits)
+    matcher = strategy.build(context())
+    with torch.autocast("cpu", torch.bfloat16):
+        matcher.refresh(source, target if strategy.needs_target_bank else None)
+        matches = matcher(target.rows, target.z, target.logits)
+    assert all(torch.equal(vars(plain)[name], vars(matches)[name]) for name in vars(plain))
