@@ -29,6 +29,7 @@ STRATEGIES = {type(strategy).__name__: strategy for strategy in members(AnchorSt
     "Transport, relaxed": Transport(marginal_relaxation=0.1),
     "Member, hardest": Member(policy="hardest", num_anchors=2),
     "Member, random": Member(policy="random", num_anchors=2),
+    "Member of blind anchors": Member(inner=RandomAnchors(), policy="random"),
     "nested": NESTED,
 }
 strategies = pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=list(STRATEGIES))
