@@ -69,6 +69,18 @@ def test_snippets_run(snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert len(reports) == len(set(done)) > 0
 
 
+def test_the_ablation_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("domainmetric.runner.draw", lambda *_: None)
+    (snippet,) = (snippet for snippet in SNIPPETS if "def strategies()" in snippet)
+    namespace: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(snippet, "README.md", "exec"), namespace)
+    arms = namespace["strategies"]()
+    assert len(arms) == 5 and arms.keys() == {experiment.name for experiment in arms.values()}
+    folder = runner.run(small(arms["quota"]))
+    assert (folder / "report.json").is_file()
+
+
 def test_there_is_a_snippet_for_each_use() -> None:
     assert len(SNIPPETS) == 4
     assert "<!-- results -->" in README
@@ -92,4 +104,4 @@ def test_recipes_and_verbs_that_the_readme_names_exist(capsys: pytest.CaptureFix
 
 def test_files_that_the_readme_names_exist() -> None:
     for name in re.findall(r"`([\w./-]+\.(?:md|lock|py))`", README):
-        assert (ROOT / name).is_file() or name == "my_pair.py", name
+        assert (ROOT / name).is_file() or name in ("my_pair.py", "my_arms.py"), name
