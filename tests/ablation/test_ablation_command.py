@@ -51,9 +51,14 @@ def strategies() -> dict[str, dm.Experiment]:
     return {"nearest": base(), "random": base(dm.RandomAnchors())}
 
 
+class Vanished(dm.SklearnDigits):
+    def load(self, split, *, root, size):
+        raise dm.DataError("these images have vanished")
+
+
 def failing() -> Mapping[str, dm.Experiment]:
-    # more neighbors than the bank holds is found out when the run has begun
-    return {"good": base(), "bad": replace(base(dm.Nearest(k=300)), banks=dm.Banks(source_size=50))}
+    pair = dm.Pair(source=base().data.source, target=Vanished())
+    return {"good": base(), "bad": replace(base(), data=pair)}
 
 
 def empty() -> dict[str, dm.Experiment]:
@@ -222,7 +227,7 @@ def test_an_ablation_runs_skips_and_goes_on(file: Path, capsys: pytest.CaptureFi
 def test_failed_runs_are_reported_with_the_rest_complete(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ablate", "mine.py:failing", "--seeds", "1"]) == 1
     message = told(capsys)
-    assert "1 of 2 runs failed, the rest is complete. bad, seed 0:" in message
+    assert "1 of 2 runs failed, the rest is complete. bad, seed 0: these images have vanished" in message
     assert record("ablations/failing") == {"good": ["finished"], "bad": ["failed"]}
     assert "good (baseline)" in Path("ablations/failing/table.md").read_text()
 
