@@ -34,7 +34,7 @@ from tests.contracts.family import classes, members, named
 from tests.reference import DISTANCES, apart, cases, city_block, every_distance, inner, labels, square, unit
 
 ALL = pytest.mark.parametrize("distance", members(SphereDistance), ids=named)
-EVERY = pytest.mark.parametrize("distance", [*every_distance(), Lp(p=1), Lp(p=3.5, eps=1e-3)], ids=str)
+EVERY = pytest.mark.parametrize("distance", [*every_distance(), Lp(p=1), Lp(p=3.5, eps=1e-3)], ids=named)
 
 
 def test_squared_chords_are_those_of_a_loop() -> None:
