@@ -98,6 +98,9 @@ def dispatch(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0 if words else 2
+    if words[1:] and words[1] in ("-h", "--help") and words[0] in commands:  # the fields of a recipe need its file
+        print(HELP, end="")
+        return 0
     if words[0] not in commands:
         raise UsageError(f"There is no command '{words[0]}'.{nearest(words[0], commands)}")
     commands[words[0]](words[1:])
