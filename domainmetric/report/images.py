@@ -94,7 +94,7 @@ class Sheet:
     count: int
 
 
-def sheet(parts: Sequence[UInt8[torch.Tensor, "n h w c"]]) -> Sheet:
+def sheet(parts: Sequence[UInt8[torch.Tensor, "_n _h _w _c"]]) -> Sheet:
     """All images of all parts on one sheet, in order, grey ones as RGB."""
     side = min(MAX_CELL, max(part.shape[1] for part in parts))
     cells = np.concatenate([thumbnails(part, side) for part in parts])
