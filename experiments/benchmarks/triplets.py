@@ -9,6 +9,7 @@ pytorch-metric-learning lies in a folder of its own, which `make bench` fills an
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import subprocess
@@ -257,6 +258,7 @@ def main() -> int:
     if sys.argv[1:2] == ["--peak"]:
         print_peak(sys.argv[2], int(sys.argv[3]))
         return 0
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     console = Console(stderr=True)
     wrong = disagreements()
     rows = [measure(case) for case in track(CASES, "Losses and miners", console=console)]
