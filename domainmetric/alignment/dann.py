@@ -25,7 +25,12 @@ with warnings.catch_warnings():
 
 @dataclass(frozen=True, kw_only=True)
 class Dann(AlignmentTerm):
-    """Binary cross-entropy of a domain discriminator behind a gradient reversal; each domain counts for half."""
+    """Binary cross-entropy of a domain discriminator behind a gradient reversal; each domain counts for half.
+
+    Give it a term beside it. As the only pull on a branch of its own it ruins that branch: AdamW divides the gradient by
+    its own size, so that weight and strength mean nothing there, and the branch outruns the discriminator (measured in
+    `experiments/why_alignment_hurts.py`; a larger `Optimizer.epsilon` holds the branch back).
+    """
 
     strength: Schedule = field(default_factory=SigmoidRamp)
     """What the reversed gradient is multiplied by; the discriminator itself always learns at full strength."""
