@@ -27,7 +27,7 @@ with warnings.catch_warnings():
 class Dann(AlignmentTerm):
     """Binary cross-entropy of a domain discriminator behind a gradient reversal; each domain counts for half.
 
-    Give it a term beside it. As the only pull on a branch of its own it ruins that branch: AdamW divides the gradient by
+    Give it a term beside it. As the only pull on a branch of its own it ruins that branch: AdamW divides a gradient by
     its own size, so that weight and strength mean nothing there, and the branch outruns the discriminator (measured in
     `experiments/why_alignment_hurts.py`; a larger `Optimizer.epsilon` holds the branch back).
     """
