@@ -15,9 +15,9 @@ on this pair. Retrieval is read from 1,000 queries.
 Command: `domainmetric ablate experiments/ablate_anchors.py:anchors --seeds 11 12 13` (30 runs of about four minutes of
 one thread, two at a time; what is finished is not run again), then `domainmetric report ablations/anchors`.
 
-Finding of `anchors` (accuracy on MNIST test, three seeds; `experiments/results/ablate_anchors/`): cluster 98.2, prototype
-98.1, confident 97.0, propagation 97.0, transport 96.9, nearest 93.9, mutual 87.8 (it abstains on 81%), pixel 35.2,
-random 15.6; oracle 99.5. Class-cluster agreement would have chosen prototype without target labels; information
+Finding of `anchors` (accuracy on MNIST test, three seeds; all in `experiments/results/ablate_anchors/`): cluster 98.2,
+prototype 98.1, confident 97.0, propagation 97.0, transport 96.9, nearest 93.9, mutual 87.8 (it abstains on 81%), pixel
+35.2, random 15.6; oracle 99.5. Class-cluster agreement would have chosen prototype without target labels; information
 maximization confident; SND random. The other ablations have not been run.
 """
 
