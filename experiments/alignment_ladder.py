@@ -24,6 +24,7 @@ from scipy.optimize import linear_sum_assignment
 from domainmetric.figures.style import INK, QUIET, color, new_figure, save, tidy
 from experiments.ladder import RESULTS as LADDER
 from experiments.ladder import read
+from experiments.tables import markdown
 
 FOLDER = Path(__file__).parent / "results" / "why_alignment_hurts"
 RECIPES = {
@@ -57,12 +58,12 @@ def found(results: dict[str, dict[str, Report]]) -> dict[str, list[dict[str, flo
 def table(rows: dict[str, list[dict[str, float]]]) -> str:
     """Markdown, every seed in its cell."""
     columns = list(next(iter(rows.values()))[0])
-    lines = ["| terms | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for name, seeds in rows.items():
-        digits = {column: 2 if column in ("MMD", "proxy A-distance") else 1 for column in columns}
-        cells = (", ".join(f"{one[column]:.{digits[column]}f}" for one in seeds) for column in columns)
-        lines.append(f"| {RECIPES[name]} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    digits = {column: 2 if column in ("MMD", "proxy A-distance") else 1 for column in columns}
+    cells = [
+        [RECIPES[name], *(", ".join(f"{one[column]:.{digits[column]}f}" for one in seeds) for column in columns)]
+        for name, seeds in rows.items()
+    ]
+    return markdown(["terms", *columns], cells) + "\n"
 
 
 def draw(results: dict[str, dict[str, Report]]) -> Figure:

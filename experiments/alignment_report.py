@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from domainmetric.figures.style import INK, QUIET, color, new_figure, save, tidy
 from experiments.alignment_loop import Arm
+from experiments.tables import markdown
 
 SHOWN = ("DANN", "DANN, weight / 100", "DANN, damped", "DANN, branch also reads the source", "MMD", "MMD, damped")
 """Arms whose way is drawn."""
@@ -34,10 +35,17 @@ def table(by_arm: Mapping[str, list[Done]]) -> str:
     The A-distance is that of a classifier trained afresh, `right` the share that DANN's own discriminator gets right,
     and `moved` how far the target branch's weights went, relative to their length.
     """
-    lines = [
-        "| arm | oracle accuracy, each seed: start | end | best permutation | MMD | A-distance | right | moved |",
-        "|---|---|---|---|---|---|---|---|",
+    head = [
+        "arm",
+        "oracle accuracy, each seed: start",
+        "end",
+        "best permutation",
+        "MMD",
+        "A-distance",
+        "right",
+        "moved",
     ]
+    rows = []
     for name, runs in by_arm.items():
         first, last = ([result["looks"][place] for _, result in runs] for place in (0, -1))
         right = [look["discriminator"] for look in last if "discriminator" in look]
@@ -51,8 +59,8 @@ def table(by_arm: Mapping[str, list[Done]]) -> str:
             f"{fmean(right):.0%}" if right else "",
             f"{fmean(look['moved'] for look in last):.0%}",
         )
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append(cells)
+    return markdown(head, rows) + "\n"
 
 
 def each(looks: list[Mapping[str, Any]], name: str) -> str:

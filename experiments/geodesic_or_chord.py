@@ -57,7 +57,7 @@ from typing import Any, TypeVar
 
 from domainmetric import DomainMetricError
 from domainmetric.figures.style import save
-from experiments import collapse_toy, geodesic_angles, geodesic_figures, geodesic_recall, geodesic_runs
+from experiments import collapse_toy, geodesic_angles, geodesic_figures, geodesic_recall, geodesic_runs, tables
 from experiments.collapse_toy import MARGIN, ToyRun
 from experiments.geodesic_recall import Plan as RecallPlan
 from experiments.geodesic_runs import DISTANCES, RIGHT_ANGLE, DigitRun
@@ -140,11 +140,8 @@ class Bench:
 
 def markdown(rows: Sequence[Row]) -> str:
     """Rows of equal keys as a table."""
-    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
-    for row in rows:
-        cells = (f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values())
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    cells = ([f"{v:.3f}" if isinstance(v, float) else v for v in row.values()] for row in rows)
+    return tables.markdown(list(rows[0]), cells)
 
 
 def toy(bench: Bench) -> None:

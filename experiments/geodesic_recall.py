@@ -13,6 +13,7 @@ from typing import Any
 from scipy import stats
 
 from experiments.geodesic_runs import RIGHT_ANGLE, DigitRun
+from experiments.tables import spread
 
 EQUIVALENT = 0.5
 """Points of Recall@1 within which a difference does not matter, fixed before the runs."""
@@ -155,7 +156,7 @@ def final_row(arm: Arm, share: float, lr: float, results: Sequence[Row]) -> Row:
         "normalized": arm.normalized,
         "margin share": share,
         "lr": lr,
-        "Recall@1, %": f"{fmean(recalls):.2f} ± {stdev(recalls):.2f}",
+        "Recall@1, %": spread(recalls),
         "each seed": ", ".join(f"{value:.2f}" for value in recalls),
         "MAP@R, %": f"{100 * fmean(result['test_map_at_r'] for result in results):.2f}",
         "mean cosine": fmean(result["test_mean_cosine"] for result in results),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from domainmetric.figures.style import INK, QUIET, SMALL_SIZE, WRONG, color, new_figure, tidy
 from experiments.lab import COLLAPSED
+from experiments.tables import markdown, spread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +27,8 @@ class Cell:
         return sum(cosine > COLLAPSED for cosine in self.cosine)
 
     def __str__(self) -> str:
-        spread = f" ± {100 * stdev(self.recall):.1f}" if len(self.recall) > 1 else ""
-        return f"{100 * fmean(self.recall):.1f}{spread}" + (f" ({self.collapsed} collapsed)" if self.collapsed else "")
+        recall = spread([100 * value for value in self.recall], 1)
+        return recall + (f" ({self.collapsed} collapsed)" if self.collapsed else "")
 
 
 Cells = dict[tuple[str, str], dict[int, Cell]]
@@ -37,12 +38,9 @@ Cells = dict[tuple[str, str], dict[int, Cell]]
 def table(cells: Cells, untrained: Cell, lrs: Mapping[tuple[str, str], float]) -> str:
     """Markdown: Recall@1 in percent as mean and deviation over the seeds."""
     ns = list(next(iter(cells.values())))
-    lines = [f"| miner | loss | lr | {' | '.join(f'n = {n}' for n in ns)} |", "|---" * (3 + len(ns)) + "|"]
-    for (miner, loss), by_n in cells.items():
-        row = " | ".join(str(by_n[n]) for n in ns)
-        lines.append(f"| {miner} | {loss} | {lrs[miner, loss]:g} | {row} |")
-    lines.append(f"| | untrained | |{f' {untrained} |' * len(ns)}")
-    return "\n".join(lines)
+    rows = [[*arm, f"{lrs[arm]:g}", *(by_n[n] for n in ns)] for arm, by_n in cells.items()]
+    text = markdown(["miner", "loss", "lr", *(f"n = {n}" for n in ns)], rows)
+    return f"{text}\n| | untrained | |{f' {untrained} |' * len(ns)}"
 
 
 def draw(cells: Cells, untrained: Cell, *, what: str) -> Figure:

@@ -14,8 +14,10 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
+
+from experiments.tables import markdown, spread
 
 RESULTS = Path(__file__).parent / "results" / "ladder.json"
 RUNGS = {
@@ -118,14 +120,21 @@ def write(path: Path, results: dict[str, Any]) -> None:
 
 def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
     """Markdown: accuracy as mean, deviation, minimum and every seed; retrieval; training time."""
-    lines = [
-        "| recipe | MNIST test accuracy, % | minimum | each seed | P@1, % | MAP@R, % | oracle gap | training, s |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    head = (
+        "recipe",
+        "MNIST test accuracy, %",
+        "minimum",
+        "each seed",
+        "P@1, %",
+        "MAP@R, %",
+        "oracle gap",
+        "training, s",
+    )
+    rows: list[Sequence[str]] = []
     for recipe in (recipe for recipes in RUNGS.values() for recipe in recipes):
         reports = [report for _, report in sorted(results.get(recipe, {}).items(), key=lambda one: int(one[0]))]
         if not reports:
-            lines.append(f"| `{recipe}` | not run | | | | | | |")
+            rows.append([f"`{recipe}`", "not run", *[""] * (len(head) - 2)])
             continue
         accuracy = [100 * report["target_accuracy"] for report in reports]
         cross = [report["retrieval"]["target_to_source"] for report in reports]
@@ -140,14 +149,5 @@ def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
             f"{fmean(gaps):.2f}",
             f"{fmean(report['seconds'] for report in reports):.0f}",
         )
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation."""
-    return f"{fmean(values):.2f} ± {stdev(values):.2f}" if len(values) > 1 else f"{values[0]:.2f}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        rows.append(cells)
+    return markdown(head, rows)

@@ -15,6 +15,7 @@ from domainmetric.diagnostics.field import FirstOrderStep, Move, SecondOrderStep
 from domainmetric.diagnostics.movement import Movement, direction_agreement, joined, mean_arrows
 from domainmetric.figures.scatter import ArrowField, Points, movement_arrows, triplet_scatter
 from domainmetric.figures.style import save as save_figure
+from experiments import tables
 from experiments.movement_runs import LOSSES, LR, MINERS, Run, Seen
 
 RULES: dict[str, StepRule] = {"L1": FirstOrderStep(), "L2": SecondOrderStep()}
@@ -98,28 +99,27 @@ def markdown(moved: Sequence[Mapping[str, Any]], points: Sequence[Mapping[str, A
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in moved:
         groups.setdefault(tuple(row[key] for key in keys), []).append(row)
-    names = [*keys, "triplets in all", "S_ap", "S_an", *(f"{s.replace('_', '-')} %" for s in parts), "agreement"]
-    lines = [
-        f"Where one update (lr {LR:g}) moves disjoint triplets; shares over seeds, mean ± deviation.",
-        "Agreement: mean cosine between the measured and the predicted direction of a triplet.\n",
-        "| " + " | ".join(names) + " |",
-        "|" + "---|" * len(names),
-    ]
+    head = [*keys, "triplets in all", "S_ap", "S_an", *(f"{s.replace('_', '-')} %" for s in parts), "agreement"]
+    about_moves = []
     for key, rows in groups.items():
         numbers = [
             str(sum(r["num_triplets"] for r in rows)),
             *(f"{fmean(r[s] for r in rows):.2f}" for s in ("s_ap", "s_an")),
         ]
         numbers += [percent([r[s] for r in rows]) for s in parts] + [f"{fmean(r['agreement'] for r in rows):.2f}"]
-        lines.append("| " + " | ".join([*map(str, key), *numbers]) + " |")
-    lines += ["\nNearest positive and nearest negative of each test image; 100 - hard is Recall@1.\n"]
-    names = ["domain", "loss", "n", "step", "hard %", "S_ap", "S_an"]
-    lines += ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+        about_moves.append([*key, *numbers])
+    about_points = []
     for row in points:
         spread = [f"{row[f'{s}_mean']:.2f} ± {row[f'{s}_std']:.2f}" for s in ("s_ap", "s_an")]
-        facts = [row["domain"], row["loss"], row["n"], row["step"], f"{100 * row['hard']:.1f}", *spread]
-        lines.append("| " + " | ".join(map(str, facts)) + " |")
-    return "\n".join(lines) + "\n"
+        about_points.append([row["domain"], row["loss"], row["n"], row["step"], f"{100 * row['hard']:.1f}", *spread])
+    text = [
+        f"Where one update (lr {LR:g}) moves disjoint triplets; shares over seeds, mean ± deviation.",
+        "Agreement: mean cosine between the measured and the predicted direction of a triplet.\n",
+        tables.markdown(head, about_moves),
+        "\nNearest positive and nearest negative of each test image; 100 - hard is Recall@1.\n",
+        tables.markdown(["domain", "loss", "n", "step", "hard %", "S_ap", "S_an"], about_points),
+    ]
+    return "\n".join(text) + "\n"
 
 
 def save(figure: Figure, path: Path) -> Path:

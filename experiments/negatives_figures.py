@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, median, quantiles, stdev
+from statistics import fmean, median, quantiles
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter
 
 from domainmetric.figures.style import INK, QUIET, SMALL_SIZE, color, new_figure, save, tidy
 from experiments.lab import COLLAPSED
+from experiments.tables import markdown, spread
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 """By arm the result of each seed."""
@@ -69,11 +70,6 @@ def after_equal_time(results: Results, times: Times) -> dict[str, list[float]]:
     return reached
 
 
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation."""
-    return f"{fmean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
-
-
 def count(seeds: Sequence[Mapping[str, Any]], when: str, what: str) -> float:
     """A count of negatives, as a mean over the seeds."""
     return fmean(seed["negatives"][when][what] for seed in seeds)
@@ -85,7 +81,7 @@ def table(results: Results, times: Times, lrs: Mapping[str, float]) -> str:
     heads += [f"{what}, ms (quartiles)" for what in times]
     heads += [f"step against {next(iter(results))}, paired"]
     heads += ["Recall@1 after equal steps, %", "after equal time, %", "active share, first to last look", "collapsed"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    rows: list[list[str]] = []
     timed = after_equal_time(results, times)
     for arm, seeds in results.items():
         cells = [arm, f"{lrs[arm]:g}"]
@@ -96,10 +92,10 @@ def table(results: Results, times: Times, lrs: Mapping[str, float]) -> str:
         cells.append(f"{paired(times, arm):.3f}")
         first, last = (100 * fmean(seed["own_share"][place] for seed in seeds) for place in (0, -1))
         collapsed = sum(seed["mean_cosine"] > COLLAPSED for seed in seeds)
-        cells += [spread([100 * seed["recall_at_1"] for seed in seeds]), spread(timed[arm])]
+        cells += [spread([100 * seed["recall_at_1"] for seed in seeds], 1), spread(timed[arm], 1)]
         cells += [f"{first:.1f}% to {last:.1f}%", f"{collapsed} of {len(seeds)}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown(heads, rows)
 
 
 def costs(results: Results, times: Times) -> Figure:

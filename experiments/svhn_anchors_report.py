@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from domainmetric import Domain, Mnist
 from domainmetric.anchors.pixel import pixel_search
 from domainmetric.figures.style import INK, QUIET, SMALL_SIZE, color, new_figure, tidy
-from experiments.ladder import spread
+from experiments.tables import markdown, spread
 
 Reports = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -57,11 +57,11 @@ def moved(
 def table(names: Sequence[str], results: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """Markdown: retrieval across and within, and triplets at the end of training."""
     head = ("recipe", "P@1 MNIST -> source, %", "MAP@R, %", "k-NN accuracy, %", "easy at the end, %", "hinge active, %")
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    rows: list[list[str]] = []
     for recipe in names:
         reports = list(results.get(recipe, {}).values())
         if not reports:
-            lines.append(f"| `{recipe}` | not run |" + " |" * (len(head) - 2))
+            rows.append([f"`{recipe}`", "not run", *[""] * (len(head) - 2)])
             continue
         across = [report["retrieval"]["target_to_source"] for report in reports]
         columns = (
@@ -71,9 +71,8 @@ def table(names: Sequence[str], results: Mapping[str, Mapping[str, Mapping[str, 
             [report["triplets/easy"][1] for report in reports],
             [report["triplets/active_share"][1] for report in reports],
         )
-        cells = [f"`{recipe}`", *(spread([100 * value for value in column]) for column in columns)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append([f"`{recipe}`", *(spread([100 * value for value in column]) for column in columns)])
+    return markdown(head, rows)
 
 
 def pixel_precision_oracle(source: Domain, root: Path, num: int = 5000) -> float:

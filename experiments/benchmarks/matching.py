@@ -32,6 +32,7 @@ from domainmetric.anchors.pixel import GALLERY_CHUNK, QUERY_CHUNK, grey_vectors,
 from domainmetric.geometry import normalize
 from domainmetric.runner import data_root
 from experiments.svhn_to_mnist import quick_full
+from experiments.tables import markdown
 
 HERE = Path(__file__).parent
 MNIST_TRAIN, SVHN_TRAIN = 60_000, 73_257
@@ -235,22 +236,21 @@ def table(rows: Sequence[Row]) -> str:
         "its / ours, CPU",
         "note",
     )
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for row in rows:
-        there = row.ratio is not None
-        cells = (
+    cells = (
+        (
             row.what,
             f"{row.wall_s:.4g}",
             f"{row.cpu_s:.4g}",
             row.against,
-            f"{row.against_wall_s:.4g}" if there else "",
-            f"{row.against_cpu_s:.4g}" if there else "",
+            f"{row.against_wall_s:.4g}" if row.ratio is not None else "",
+            f"{row.against_cpu_s:.4g}" if row.ratio is not None else "",
             f"{row.ratio:.3g}" if row.ratio is not None else "",
             f"{1 / row.ratio:.3g}" if row.ratio is not None else "",
             row.note,
         )
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        for row in rows
+    )
+    return markdown(head, cells)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -34,6 +34,7 @@ from domainmetric.losses.contrastive import Contrastive
 from domainmetric.losses.multi_similarity import MultiSimilarity
 from domainmetric.losses.softmax import NTXent, SupCon
 from domainmetric.miners.base import Miner
+from experiments.tables import markdown
 
 HERE = Path(__file__).parent
 DIMENSIONS, CLASSES = 128, 10
@@ -235,9 +236,8 @@ def table(rows: list[Row]) -> str:
         "bar",
         "met",
     )
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for row in rows:
-        cells = (
+    cells = (
+        (
             row.name,
             row.batch,
             f"{row.ours_ms:.1f} ({row.ours_spread_ms[0]:.1f} to {row.ours_spread_ms[1]:.1f})",
@@ -249,8 +249,9 @@ def table(rows: list[Row]) -> str:
             row.bar,
             "" if not row.bar else "yes" if row.met else "NO",
         )
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+        for row in rows
+    )
+    return markdown(head, cells)
 
 
 def main() -> int:
