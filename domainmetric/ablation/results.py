@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,13 @@ class Row:
 
 def inside(report: dict[str, Any], path: tuple[str, ...]) -> float | None:
     """The number at a path of keys, or None where it ends early."""
+    value = reach(report, path)
+    return None if value is None else float(value)
+
+
+def reach(report: Mapping[str, Any], path: Sequence[str]) -> Any:
+    """What lies at a path of keys, or None where it ends early."""
     value: Any = report
     for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return None if value is None else float(value)
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from domainmetric.ablation.results import COLUMNS as PATHS
+from domainmetric.ablation.results import reach
 from domainmetric.errors import RunFolderError
 from domainmetric.report.study import RunRecord, Study
 from domainmetric.training import scatters
@@ -19,26 +21,22 @@ SCATTER_POINTS = 700
 UNSHOWN = ("seconds",)
 
 COLUMNS: tuple[tuple[str, tuple[str, ...], str], ...] = (
-    ("target accuracy", ("target_accuracy",), "percent"),
+    ("target accuracy", PATHS["accuracy"], "percent"),
     ("source test accuracy", ("source_test_accuracy",), "percent"),
-    ("match precision (oracle)", ("anchors", "anchors/precision_oracle"), "percent"),
-    ("coverage", ("anchors", "anchors/coverage"), "percent"),
+    ("match precision (oracle)", PATHS["match_precision_oracle"], "percent"),
+    ("coverage", PATHS["coverage"], "percent"),
     ("hubness", ("anchors", "anchors/hubness"), "number"),
-    ("P@1 target to source", ("retrieval", "target_to_source", "precision_at_1"), "percent"),
-    ("MAP@R target to source", ("retrieval", "target_to_source", "map_at_r"), "percent"),
-    ("oracle gap", ("selection", "gap_oracle"), "points"),
-    ("training", ("seconds",), "seconds"),
+    ("P@1 target to source", PATHS["precision_at_1"], "percent"),
+    ("MAP@R target to source", PATHS["map_at_r"], "percent"),
+    ("oracle gap", PATHS["gap_oracle"], "points"),
+    ("training", PATHS["seconds"], "seconds"),
 )
 """Title, place in a run's report, and unit of each column of the table."""
 
 
 def dig(report: Mapping[str, Any], path: Sequence[str]) -> float | None:
     """A number in nested mappings, or None where it is absent or not finite."""
-    value: Any = report
-    for key in path:
-        if not isinstance(value, Mapping) or key not in value:
-            return None
-        value = value[key]
+    value = reach(report, path)
     return round4(value) if isinstance(value, int | float) else None
 
 

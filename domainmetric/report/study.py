@@ -13,12 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from domainmetric.ablation.record import RECORD as ABLATION
 from domainmetric.errors import RunFolderError
 from domainmetric.training.checkpoint import read_json
 from domainmetric.training.folder import EXPERIMENT, REPORT
 from domainmetric.training.tracking import LOG_NAME, history
 
-ABLATION = "ablation.json"
 TABLES = {
     "table.csv": "All numbers of the table",
     "differences.csv": "Paired differences to the baseline",
