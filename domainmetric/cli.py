@@ -147,12 +147,10 @@ def resume_command(words: list[str]) -> None:
     """Continue a run."""
     file, rest = option(words, "--file")
     folder = only(rest, "resume RUN [--file FILE]")
-    from domainmetric.recipes import load_file
+    from domainmetric.recipes import names_of
     from domainmetric.runner import resume
-    from domainmetric.serialize import user_names
 
-    names = user_names(vars(load_file(Path(file)))) if file else None
-    finish(resume(Path(folder), names))
+    finish(resume(Path(folder), names_of(file)))
 
 
 def show_command(words: list[str]) -> None:
@@ -182,15 +180,14 @@ def report_command(words: list[str]) -> None:
     data_root, rest = option(rest, "--data-root")
     file, rest = option(rest, "--file")
     folder = only(rest, "report RUN_OR_ABLATION [-o PAGE.html] [--data-root DIR] [--file FILE]")
-    from domainmetric.recipes import load_file
+    from domainmetric.recipes import names_of
     from domainmetric.report.build import make
-    from domainmetric.serialize import user_names
 
     made = make(
         Path(folder),
         output=Path(output) if output else None,
         data_root=Path(data_root) if data_root else None,
-        names=user_names(vars(load_file(Path(file)))) if file else None,
+        names=names_of(file),
     )
     for note in made.notes:
         print(note, file=sys.stderr)

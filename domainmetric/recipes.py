@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from domainmetric.errors import DomainMetricError, UsageError, nearest
 from domainmetric.experiment import Experiment
+from domainmetric.serialize import user_names
 
 Kind = Literal["recipe", "ablation"]
 Function = Callable[[], Any]
@@ -51,6 +52,11 @@ def load_file(path: Path) -> ModuleType:
             f"{path} could not be read as Python ({where}). Fix the file, then run the command again."
         ) from error
     return module
+
+
+def names_of(file: str | None) -> dict[str, Any] | None:
+    """The classes and functions of a user's file, by which a record is read again; None without a file."""
+    return None if not file else user_names(vars(load_file(Path(file))))
 
 
 def recipes(module: ModuleType) -> dict[str, Function]:

@@ -99,10 +99,7 @@ class Request:
         experiment = ablation.variants[ablation.baseline]
         known = dict(fields(experiment))
         for one in map(Range.read, self.ranges):
-            for value in (
-                one.low,
-                one.high,
-            ):  # refused where there is no such field, or not with such values
+            for value in (one.low, one.high):  # refused where there is no such field, or not with such values
                 self.change(experiment, [f"{one.field}={value}"], f"domainmetric ablate {self.words[0]}", "")
             if type(known[one.field]) not in (int, float):
                 raise UsageError(f"A sweep is over numbers, but {one.field} is {known[one.field]!r}.")

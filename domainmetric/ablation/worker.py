@@ -31,14 +31,13 @@ def stop_with_parent() -> None:
 def main() -> int:
     """Do the run. Returns the exit status; the last line of standard error says why it is not zero."""
     threading.Thread(target=stop_with_parent, daemon=True).start()
-    folder, file = Path(sys.argv[1]), sys.argv[2:]
+    folder, file = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
     try:
-        from domainmetric.recipes import load_file
+        from domainmetric.recipes import names_of
         from domainmetric.runner import resume
-        from domainmetric.serialize import user_names
 
-        resume(folder, user_names(vars(load_file(Path(file[0])))) if file else None)
+        resume(folder, names_of(file))
     except (Interrupted, KeyboardInterrupt):
         return STOPPED
     except DomainMetricError as error:
