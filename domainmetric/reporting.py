@@ -18,7 +18,7 @@ from domainmetric.figures.embedding import embedding_map, project
 from domainmetric.figures.scatter import Points, triplet_scatter
 from domainmetric.figures.style import save
 from domainmetric.training import scatters
-from domainmetric.training.final import Final, anchors_report, labels_of
+from domainmetric.training.final import EMBEDDINGS, Final, anchors_report, labels_of, save_arrays
 from domainmetric.training.phases import first_step
 from domainmetric.training.runtime import peak_memory_mb
 from domainmetric.training.session import Record, Session
@@ -124,7 +124,7 @@ def draw(session: Session, final: Final, matched: Matched) -> None:
     phases = {name: first_step(experiment, index) for index, name in enumerate(experiment.phases)}
     z_source, z_target = (part.z.float().cpu().numpy() for part in (final.source_test, final.target_test))
     projection = project(z_source, z_target, seed=experiment.seed)
-    np.savez(session.folder / PROJECTION, **vars(projection))
+    save_arrays({name: np.asarray(value) for name, value in vars(projection).items()}, session.folder / PROJECTION)
     figures = {
         "embedding_map": embedding_map(
             z_source,
@@ -147,7 +147,7 @@ def draw(session: Session, final: Final, matched: Matched) -> None:
     for name, figure in figures.items():
         session.log.figure(name, save(figure, folder / f"{name}.png"))
     session.log.confusion("confusion", final.confusion(), classes)
-    session.log.table("embeddings", session.folder / "embeddings.npz")
+    session.log.table("embeddings", session.folder / EMBEDDINGS)
 
 
 def draw_scatters(kept: dict[int, dict[str, torch.Tensor]], run: str) -> Any:

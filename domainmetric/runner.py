@@ -18,7 +18,7 @@ from domainmetric.training import runtime
 from domainmetric.training.batches import data_root, load
 from domainmetric.training.checkpoint import read_json, read_tensors, write_json
 from domainmetric.training.evaluation import Look
-from domainmetric.training.final import Final, final_matches, matches_table, save_arrays
+from domainmetric.training.final import EMBEDDINGS, MATCHES, Final, final_matches, matches_table, save_arrays
 from domainmetric.training.phases import (
     CHECKPOINT,
     MODEL,
@@ -119,9 +119,9 @@ def carry_out(folder: Path, experiment: Experiment) -> Path:
             matches = final_matches(state, data)
             table = None if matches is None or state.teacher is None else matches_table(*matches, state.teacher, data)
         report = summarize(session, record, final, matches, machine)
-        save_arrays(final.embeddings(), folder / "embeddings.npz")
+        save_arrays(final.embeddings(), folder / EMBEDDINGS)
         if table is not None:
-            save_arrays(table, folder / "matches.npz")
+            save_arrays(table, folder / MATCHES)
         draw(session, final, matches)
         log.summary(report)
         write_json(folder / run_folder.REPORT, report)

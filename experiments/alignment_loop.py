@@ -35,7 +35,7 @@ from domainmetric import (
 from domainmetric.experiment import Trainable
 from domainmetric.metrics.classification import confusion
 from domainmetric.metrics.domain_gap import mmd, proxy_a_distance
-from domainmetric.models.network import Network
+from domainmetric.models.network import Network, evaluating
 from domainmetric.randomness import generator, isolated
 from domainmetric.statistics import information
 from domainmetric.step import PartContext, Step
@@ -255,12 +255,8 @@ def look(begin: Start) -> dict[str, Any]:
     network, data = begin.network, begin.data
     rows = torch.linspace(0, len(data.target_train) - 1, min(LOOK, len(data.target_train))).long()
     target = encode(network, "target", data.target_train.images[rows])
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    with torch.no_grad():
+    with evaluating(network), torch.no_grad():
         z_s = network.head("source", begin.features[:LOOK])
-    for module, mode in modes.items():
-        module.training = mode
     assert data.target_train_labels_oracle is not None
     table = confusion(target.logits.argmax(1), data.target_train_labels_oracle[rows], target.logits.shape[1])
     moved = begin.moved()

@@ -31,7 +31,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,7 @@ from domainmetric import (
     Tied,
     Usps,
 )
+from domainmetric.anchors.modifier import Modifier, ModifierMatcher
 from domainmetric.figures.style import save
 from domainmetric.miners.random import RandomTriplets
 from domainmetric.runner import data_root
@@ -117,32 +118,25 @@ class Grey(Domain):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrueLabels(AnchorStrategy):
+class TrueLabels(Modifier):
     """Anchors as another strategy picks them, though the digit is taken from the target's label: oracle."""
-
-    picks: AnchorStrategy = field(default_factory=PixelNearest)
-    """The strategy that picks the source image."""
 
     @property
     def needs_target_labels(self) -> bool:
         return True
 
     def build(self, context: AnchorContext) -> AnchorMatcher:
+        return _TrueLabels(self, context)
+
+
+class _TrueLabels(ModifierMatcher):
+    def __init__(self, spec: TrueLabels, context: AnchorContext) -> None:
+        super().__init__(spec, context)
         assert context.oracle_labels is not None
-        return _TrueLabels(self.picks.build(context), context.oracle_labels)
+        self.labels = context.oracle_labels
 
-
-class _TrueLabels(AnchorMatcher):
-    def __init__(self, picks: AnchorMatcher, labels: torch.Tensor) -> None:
-        super().__init__()
-        self.picks, self.labels = picks, labels
-        self.memory = picks.memory  # what the inner strategy keeps is what is to be saved
-
-    def refresh(self, source_bank: Any, target_bank: Any) -> None:
-        self.picks.refresh(source_bank, target_bank)
-
-    def forward(self, target_index: torch.Tensor, z_t: torch.Tensor, logits_t: torch.Tensor) -> Matches:
-        return replace(self.picks(target_index, z_t, logits_t), label=self.labels[target_index])
+    def modify(self, matches: Matches, target_index: torch.Tensor, z_t: torch.Tensor) -> Matches:
+        return replace(matches, label=self.labels[target_index])
 
 
 CLASSIFY, TRIPLETS = Term(part=Classify()), MarginTriplet(margin=1.0, distance=Chord())
@@ -209,19 +203,19 @@ def two_encoders_hard() -> Experiment:
 
 def pixel_anchors() -> Experiment:
     """The third: the anchor is the SVHN image nearest in pixels, whatever digit it shows."""
-    anchors = TrueLabels(picks=PixelNearest())
+    anchors = TrueLabels(inner=PixelNearest())
     return supervised("pixel_anchors", source=Svhn(), branches=COLD, anchors=anchors, roles=BY_MATCH)
 
 
 def semantic_anchors_cold() -> Experiment:
     """The anchor is the SVHN image that the embedding picks, from random weights like all others."""
-    anchors = TrueLabels(picks=Nearest())
+    anchors = TrueLabels(inner=Nearest())
     return supervised("semantic_anchors_cold", source=Svhn(), branches=COLD, anchors=anchors, roles=BY_MATCH)
 
 
 def semantic_anchors() -> Experiment:
     """The same after a source phase, so that the embedding knows digits before it picks: how the framework works."""
-    anchors = TrueLabels(picks=Nearest())
+    anchors = TrueLabels(inner=Nearest())
     cold = supervised("semantic_anchors", source=Svhn(), branches=Separate(), anchors=anchors, roles=BY_MATCH)
     source = SourcePhase(terms=("classify",), steps=400, optimizer=Optimizer(lr=4e-3))
     return replace(cold, terms={**cold.terms, "classify": CLASSIFY}, phases={"source": source, **cold.phases})
@@ -239,7 +233,7 @@ def usps_two_encoders() -> Experiment:
 
 def usps_pixel_anchors() -> Experiment:
     """`pixel_anchors` with USPS anchors."""
-    anchors = TrueLabels(picks=PixelNearest())
+    anchors = TrueLabels(inner=PixelNearest())
     return supervised("usps_pixel_anchors", source=Usps(), branches=COLD, anchors=anchors, roles=BY_MATCH)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from domainmetric.anchors.base import AnchorContext, AnchorMatcher, Picker, all_kept, required
 from domainmetric.anchors.by_class import ClassMatcher, Decision
+from domainmetric.anchors.cluster import spherical_k_means
 from domainmetric.anchors.search import product
 from domainmetric.errors import ConfigError
 from domainmetric.geometry import normalize
@@ -53,12 +52,7 @@ class _Prototype(ClassMatcher):
         target_bank = required(target_bank, "Prototype")
         self.keep_source(source_bank)
         centroids = normalize(product(target_bank.logits.float().softmax(1).T, target_bank.z))
-        for _ in range(self.spec.rounds):
-            nearest = F.one_hot(product(target_bank.z, centroids.T).argmax(1), len(centroids)).to(centroids)
-            moved = product(nearest.T, target_bank.z)
-            # a class that nobody chose keeps its place
-            centroids = torch.where(nearest.any(0)[:, None], normalize(moved), centroids)
-        self.memory["centroids"] = centroids
+        self.memory["centroids"] = spherical_k_means(target_bank.z, centroids, self.spec.rounds)
 
     def decide(
         self, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"], logits_t: Float[Tensor, "m k"]

@@ -7,6 +7,8 @@ shared, so that both domains are judged by the same directions.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -183,3 +185,15 @@ class Network(nn.Module):
 def convert_input(weight: Float[Tensor, "o c h w"], channels: int) -> Float[Tensor, "o c2 h w"]:
     """A first convolution's weights for another number of channels, answering alike to a grey image."""
     return weight.sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode within the block; afterwards each module has its own mode again."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

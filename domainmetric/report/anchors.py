@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from domainmetric.anchors.pixel import pixel_search
 from domainmetric.report.images import Cells, Images, Sheet
 from domainmetric.report.study import RunRecord, Study
+from domainmetric.training.final import MATCHES
 from domainmetric.types import ImageSet
 
-MATCHES = "matches.npz"
 MAX_ANCHORS = 4
 """Anchors shown of each match, the best first."""
 NUM_PIXEL = 4

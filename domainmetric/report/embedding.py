@@ -13,6 +13,7 @@ from domainmetric.figures.embedding import choose_rows, principal
 from domainmetric.report.images import SIDES, Cells, Images, Sheet
 from domainmetric.report.study import RunRecord, Study
 from domainmetric.reporting import PROJECTION
+from domainmetric.training.final import EMBEDDINGS
 
 SPLIT: Split = "test"
 SCALE = 10_000
@@ -38,9 +39,9 @@ class Placed:
 
 def place(run: RunRecord) -> Placed | None:
     """The chosen rows of a run, or None where it kept no embeddings. What it kept of its own map is used as it is."""
-    if not (run.folder / "embeddings.npz").is_file():
+    if not (run.folder / EMBEDDINGS).is_file():
         return None
-    with np.load(run.folder / "embeddings.npz") as file:
+    with np.load(run.folder / EMBEDDINGS) as file:
         kept = {name: file[name] for name in ("z", "label", "prediction", "domain")}
     first_target = int((kept["domain"] == 0).sum())
     if (run.folder / PROJECTION).is_file():

@@ -15,7 +15,7 @@ from domainmetric.metrics.anchor_quality import anchor_quality, match_precision_
 from domainmetric.metrics.classification import accuracy
 from domainmetric.metrics.collapse import effective_rank, mean_cosine
 from domainmetric.metrics.selection import Evidence, all_scores
-from domainmetric.models.network import DomainName, Network
+from domainmetric.models.network import DomainName, Network, evaluating
 from domainmetric.randomness import generator
 from domainmetric.training.batches import RunData
 from domainmetric.training.wall_time import WallTime
@@ -27,15 +27,12 @@ BATCH = 512
 @torch.no_grad()
 def encode(network: Network, domain: DomainName, images: UInt8[Tensor, "n h w c"]) -> Encoded:
     """Clean images through the network in evaluation mode, in batches; the mode is restored. Features are left out."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
     z, logits = [], []
-    for part in images.split(BATCH):
-        encoded = network(domain, to_float(part))
-        z.append(encoded.z)
-        logits.append(encoded.logits)
-    for module, mode in modes.items():
-        module.training = mode
+    with evaluating(network):
+        for part in images.split(BATCH):
+            encoded = network(domain, to_float(part))
+            z.append(encoded.z)
+            logits.append(encoded.logits)
     joined = torch.cat(z)
     return Encoded(features=joined[:, :0], z=joined, logits=torch.cat(logits))
 

@@ -22,6 +22,8 @@ from domainmetric.training.evaluation import encode, judge
 from domainmetric.training.state import PhaseState
 from domainmetric.types import Encoded, ImageSet, Matches
 
+EMBEDDINGS, MATCHES = "embeddings.npz", "matches.npz"
+"""Files of a run folder."""
 MATCHED_ROWS = 5000
 """Target training rows on which the anchor strategy is judged at the end."""
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from domainmetric.errors import Interrupted
 from domainmetric.experiment import AdaptationPhase, Experiment, Phase
-from domainmetric.models.network import Network
+from domainmetric.models.network import Network, evaluating
 from domainmetric.randomness import isolated
 from domainmetric.step import Step
 from domainmetric.training.banks import refresh
@@ -175,16 +175,13 @@ def calibrate(network: Network, batches: Batches, steps: int) -> None:
     """Estimate the target's batch statistics anew from clean target batches (AdaBN, Li et al. 2016)."""
     modules = [*network.branches["target"].modules(), network.head.norms["target"]]
     target = [m for m in modules if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-    modes, momenta = {m: m.training for m in network.modules()}, {m: m.momentum for m in target}
-    network.eval()
-    for norm in target:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over all batches
-        norm.train()
-    with torch.no_grad():
+    momenta = {m: m.momentum for m in target}
+    with evaluating(network), torch.no_grad():
+        for norm in target:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean over all batches
+            norm.train()
         for step in range(steps):
             network("target", batches.clean_target(step))
-    for module, mode in modes.items():
-        module.training = mode
     for norm in target:
         norm.momentum = momenta[norm]

@@ -72,7 +72,7 @@ def test_the_label_is_true_and_the_anchor_is_what_the_strategy_picks(root: Path)
     context = AnchorContext(source=source, target=replace(target, labels=None), seed=0, oracle_labels=target.labels)
     rows = torch.tensor([3, 0, 7])
     z, logits = torch.zeros(3, 4), torch.zeros(3, 10)
-    picked, labelled = (s.build(context)(rows, z, logits) for s in (PixelNearest(), TrueLabels(picks=PixelNearest())))
+    picked, labelled = (s.build(context)(rows, z, logits) for s in (PixelNearest(), TrueLabels(inner=PixelNearest())))
     assert torch.equal(labelled.source_index, picked.source_index)
     assert torch.equal(labelled.label, target.labels[rows])
 
