@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+import cv2  # noqa: F401 (sets LD_LIBRARY_PATH when first imported: before any test, whichever comes first)
 import numpy as np
 import pytest
 import torch
