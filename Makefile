@@ -7,7 +7,7 @@ export WANDB_SILENT ?= true
 PROCESSES ?= 2
 TESTS := env OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses $(PROCESSES) --dist loadscope
 
-.PHONY: demo test test-all check fix bench browser
+.PHONY: demo test test-all check fix bench browser lock audit
 
 demo: $(STAMP)  ## the transfer on generated street digits and scikit-learn's real ones; no download
 	$(BIN)/python -m experiments.demo
@@ -44,12 +44,20 @@ fix: $(STAMP)  ## format, and mend what can be mended without thought
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+lock:  ## all dependencies anew, with hashes; Lightning's compromised releases come in by no way
+	echo 'lightning!=2.6.2,!=2.6.3' | $(BIN)/uv pip compile -q --universal --generate-hashes --extra dev --no-header \
+		--no-annotate --constraint - --output-file requirements.lock pyproject.toml
+
+audit: $(STAMP)  ## known vulnerabilities of the locked packages; says so where it could not ask
+	$(BIN)/python -m tests.safety.audit
+
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "domainmetric needs Python 3.11 or newer, but $(PYTHON) is: $$($(PYTHON) --version 2>&1)."; \
 		echo "Name a newer one, such as: make $(or $(MAKECMDGOALS),test) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q uv
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock >.venv/uv.lock
+	$(BIN)/python -m pip install -q --no-deps --require-hashes -r .venv/uv.lock
 	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-build-isolation --no-deps -e .
 	@touch $(STAMP)
