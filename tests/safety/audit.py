@@ -1,4 +1,4 @@
-"""`make audit`: asks a vulnerability service about every locked package. It calls nothing safe that it could not ask."""
+"""`make audit`: asks a vulnerability service about every locked package, and calls safe only what it could ask."""
 
 from __future__ import annotations
 
