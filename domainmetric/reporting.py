@@ -71,12 +71,12 @@ def selection(session: Session, record: Record) -> dict[str, Any]:
         "step": chosen,
         "scores": {n.removeprefix("score/"): at(values[n], chosen) for n in values if n.startswith("score/")},
     }
-    curve = later(values[ORACLE], begin) if ORACLE in values else {}
+    curve = since(values[ORACLE], begin) if ORACLE in values else {}
 
     def oracle(step: int) -> dict[str, float]:
         return {"accuracy_oracle": curve[step], "gap_oracle": max(curve.values()) - curve[step]} if curve else {}
 
-    choices = {n.removeprefix("score/"): choice(later(values[n], begin)) for n in values if n.startswith("score/")}
+    choices = {n.removeprefix("score/"): choice(since(values[n], begin)) for n in values if n.startswith("score/")}
     would_choose = {name: {"step": step, **oracle(step)} for name, step in choices.items() if step is not None}
     return {**result, **oracle(chosen), "would_choose": would_choose}
 
@@ -87,9 +87,9 @@ def choice(scores: Mapping[int, float]) -> int | None:
     return max(numbers, key=lambda step: (numbers[step], -step)) if numbers else None
 
 
-def later(series: tuple[list[int], list[float]], begin: int) -> dict[int, float]:
-    """The values after step `begin`: those of the last phase, if it begins there."""
-    return {step: value for step, value in zip(*series, strict=True) if step > begin}
+def since(series: tuple[list[int], list[float]], begin: int) -> dict[int, float]:
+    """The last value written for each step from `begin` on: those of the last phase, its start included."""
+    return {step: value for step, value in zip(*series, strict=True) if step >= begin}
 
 
 def last_look(session: Session) -> dict[str, float]:

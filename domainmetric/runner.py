@@ -22,7 +22,6 @@ from domainmetric.training.final import EMBEDDINGS, MATCHES, Final, final_matche
 from domainmetric.training.phases import (
     CHECKPOINT,
     MODEL,
-    first_step,
     network_tensors,
     new_network,
     run_phase,
@@ -133,12 +132,12 @@ def start(session: Session) -> tuple[Record, dict[str, Tensor] | None]:
     """Nothing done yet, or what the checkpoint says; the log is cut back to it."""
     path = session.folder / CHECKPOINT
     if not path.is_file():
-        session.log.cut_back(-1)
+        session.log.cut_back(0)
         return Record(), None
     saved, facts = read_tensors(path)
     record = Record(**facts)
     load_weights(session.network, group(saved).get("network", {}))
-    session.log.cut_back(first_step(session.experiment, record.phase) + record.step)
+    session.log.cut_back(record.log_size)
     return record, saved
 
 

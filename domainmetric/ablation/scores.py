@@ -15,11 +15,12 @@ from typing import Any
 
 from domainmetric.ablation.comparison import spearman
 from domainmetric.ablation.results import Row
+from domainmetric.reporting import ORACLE, since
 from domainmetric.training.checkpoint import read_json
 from domainmetric.training.folder import EXPERIMENT
 from domainmetric.training.tracking import history
 
-PREFIX, ORACLE = "score/", "eval/target/accuracy_oracle"
+PREFIX = "score/"
 
 Curves = Mapping[str, tuple[list[int], list[float]]]
 
@@ -99,17 +100,13 @@ def over_checkpoints(folder: Path) -> dict[str, float]:
 
 
 def correlations(curves: Curves, begin: int) -> dict[str, float]:
-    """For each score its correlation with oracle accuracy over the steps after `begin` that have both."""
-    oracle = after(curves.get(ORACLE, ([], [])), begin)
+    """For each score its correlation with oracle accuracy over the steps from `begin` on that have both."""
+    oracle = since(curves.get(ORACLE, ([], [])), begin)
     result = {}
     for name, series in curves.items():
         if name.startswith(PREFIX):
-            score = after(series, begin)
+            score = since(series, begin)
             steps = sorted(score.keys() & oracle.keys())
             result[name.removeprefix(PREFIX)] = spearman([score[s] for s in steps], [oracle[s] for s in steps])
     return result
 
-
-def after(series: tuple[list[int], list[float]], begin: int) -> dict[int, float]:
-    """The last value written for each step after `begin`."""
-    return {step: value for step, value in zip(*series, strict=True) if step > begin}

@@ -71,6 +71,8 @@ def train_phase(
         state.restore(saved, record.step)
     written: list[tuple[int, Values]] = []
     watch = watcher(session, record, state, phase, written)
+    if record.phase > 0 and record.step == 0:
+        watch.evaluate(0)  # what the phase begins from, calibrated: a checkpoint that may be selected, too
     spent = record.seconds.get(name, 0.0) + time.perf_counter() - began  # a set-level matcher works when it is built
     with closing(batches):
         record.seconds[name] = train(session.fabric, experiment, phase, batches, state, watch, spent)
@@ -150,7 +152,8 @@ def watcher(
             evidence = session.look.evidence(session.network)
             values = session.look.scores(evidence)
             matches = None
-            if isinstance(phase, AdaptationPhase) and state.teacher is not None and state.matcher is not None:
+            if step > 0 and state.teacher is not None and state.matcher is not None:  # before, its bank is empty
+                assert isinstance(phase, AdaptationPhase)
                 matches, seconds = session.look.matches(state.teacher, state.matcher, phase.target_batch)
                 num_source, num_classes = len(session.data.source_train), evidence.target_logits.shape[1]
                 values |= judge(matches, num_source, num_classes, session.look.target_labels_oracle)
@@ -204,6 +207,7 @@ def keep(session: Session, record: Record, step: int) -> None:
 
 def save(session: Session, record: Record, tensors: dict[str, Tensor]) -> None:
     """Write the checkpoint that `resume` continues from."""
+    record.log_size = session.log.size
     write_tensors(session.folder / CHECKPOINT, tensors, vars(record))
 
 

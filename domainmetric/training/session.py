@@ -50,3 +50,5 @@ class Record:
     """Best selection score so far."""
     selected_step: int | None = None
     """Step, within the last phase, of the checkpoint that is reported."""
+    log_size: int = 0
+    """Bytes of the log that tell of it; what follows was written after the checkpoint."""

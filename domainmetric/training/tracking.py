@@ -70,20 +70,30 @@ class Log:
         """Something that happened, in one sentence."""
         self._write("event", name=name, text=text)
 
-    def cut_back(self, step: int) -> None:
-        """Forget every metrics record above `step`, and that the run ended; used before a run is resumed.
+    @property
+    def size(self) -> int:
+        """Bytes written so far, all in whole lines."""
+        return os.fstat(self._file.fileno()).st_size
+
+    def cut_back(self, size: int) -> None:
+        """Forget what was written after the first `size` bytes; used before a run is resumed.
 
         The file is replaced in one move, so a crash leaves the old log or the new one; with nothing to forget it stays.
+        Raises RunFolderError where the log is shorter, or where a line does not end there.
         """
         fresh = path_beside(self.path)
-        lines = _whole_lines(self.path)
-        kept = [line for line in lines if not _is_after(_decode(self.path, line), step)]
-        if len(kept) == len(lines):
+        content = self.path.read_bytes()
+        if len(content) < size or (size and content[size - 1 : size] != b"\n"):
+            raise RunFolderError(
+                f"{self.path} is damaged: its checkpoint knows {size} bytes of it in whole lines, but it has "
+                f"{len(content)}. Put the log of this checkpoint back, or begin the run anew."
+            )
+        if len(content) == size:
             return
         self._file.close()
         try:
             with fresh.open("wb") as file:
-                file.writelines(line + b"\n" for line in kept)
+                file.write(content[:size])
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(self.path)
@@ -163,10 +173,6 @@ def _decode(path: Path, line: bytes) -> dict[str, Any]:
 
 def _whole_lines(path: Path) -> list[bytes]:
     return [line for line in path.read_bytes().split(b"\n")[:-1] if line]
-
-
-def _is_after(record: dict[str, Any], step: int) -> bool:
-    return bool(record["kind"] == "end" or (record["kind"] == "metrics" and record["step"] > step))
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -125,7 +125,7 @@ def test_correlations_over_checkpoints_look_at_the_last_phase_alone() -> None:
         "score/short": ([10, 20], [1.0, 2.0]),
         "loss/total": (steps, [5.0, 4.0, 3.0, 2.0, 1.0]),
     }
-    found = correlations(curves, begin=10)
+    found = correlations(curves, begin=20)
     assert found.keys() == {"up", "short"}
     assert found["up"] == pytest.approx(1.0)
     assert math.isnan(found["short"])

@@ -65,22 +65,33 @@ def test_each_record_is_on_disk_at_once(tmp_path: Path) -> None:
     log.close()
 
 
-def test_cut_back_forgets_later_metrics_the_end_and_a_torn_line(tmp_path: Path) -> None:
+def test_cut_back_forgets_what_was_written_later_and_a_torn_line(tmp_path: Path) -> None:
     log = Log(tmp_path)
     for step in (10, 20, 30):
+        if step == 30:
+            size = log.size
         log.metrics(step, {"loss": float(step)})
-    log.event("saved", "A checkpoint was written.")
+    log.event("late", "Not known to the checkpoint.")
     log.close()
     with (tmp_path / LOG_NAME).open("ab") as file:
         file.write(b'{"kind": "metrics", "step": 15, "val')
 
     log = Log(tmp_path)
-    log.cut_back(20)
+    log.cut_back(size)
     log.metrics(21, {"loss": 21.0})
     log.close()
     assert history(tmp_path)["loss"] == ([10, 20, 21], [10.0, 20.0, 21.0])
-    assert [record["kind"] for record in read_log(tmp_path)] == ["metrics", "metrics", "event", "metrics", "end"]
+    assert [record["kind"] for record in read_log(tmp_path)] == ["metrics", "metrics", "metrics", "end"]
     assert [path.name for path in tmp_path.iterdir()] == [LOG_NAME]
+
+
+def test_a_log_that_does_not_fit_its_checkpoint_is_refused(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+    log.metrics(10, {"loss": 1.0})
+    for size in (log.size + 1, log.size - 1):
+        with pytest.raises(RunFolderError, match=f"its checkpoint knows {size} bytes"):
+            log.cut_back(size)
+    log.close()
 
 
 def test_a_torn_last_line_is_not_read(tmp_path: Path) -> None:
@@ -143,9 +154,10 @@ def test_follow_waits_for_a_log_and_keeps_to_one_that_is_cut_back(tmp_path: Path
         yield True  # no log yet
         log = Log(tmp_path)
         for step in (10, 20, 30):
+            size = log.size
             log.metrics(step, {"loss": 1.0})
         yield True
-        log.cut_back(20)
+        log.cut_back(size)
         log.metrics(21, {"loss": 2.0})
         yield True
         log.close()
