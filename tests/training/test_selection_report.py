@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from domainmetric.metrics.selection import Evidence, SelectionScore
 from domainmetric.reporting import choice
 from domainmetric.training.tracking import history
 from tests import tiny
-from tests.training.running import report, short, train
+from tests.training.running import report, short, train, weights
 
 
 def test_the_highest_score_is_chosen_and_the_first_of_equals() -> None:
@@ -55,3 +56,27 @@ def test_a_selection_by_what_is_no_number_is_refused(tmp_path: Path) -> None:
     experiment = replace(short(tiny.experiment(tmp_path), source=2), selection=BestScore(score=NoNumber()))
     with pytest.raises(DataError, match="NoNumber is NaN at step 2"):
         train(experiment)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EverWorse(SelectionScore):
+    """Likes each checkpoint less than the one before."""
+
+    def score(self, evidence: Evidence) -> float:
+        return -float(next(LOOKS))
+
+
+LOOKS = count()
+
+
+def test_what_an_adaptation_begins_from_may_be_selected(tmp_path: Path) -> None:
+    """Here the adaptation is harmful by the score, and its start is reported."""
+    experiment = short(tiny.experiment(tmp_path, "mmd"))
+    folder = train(replace(experiment, selection=BestScore(score=EverWorse())))
+    assert report(folder)["selection"]["step"] == 12
+    source = train(replace(experiment, name="tiny-last"))
+    assert report(source)["selection"]["step"] == 32
+    moved = [name for name, value in weights(folder).items() if not value.equal(weights(source)[name])]
+    assert any("branches.target" in name for name in moved)
+    steps, _ = history(folder)["eval/target/accuracy_oracle"]
+    assert steps == [8, 12, 12, 20, 28, 32], "the end of the source phase, then the calibrated start of the adaptation"
