@@ -1,6 +1,14 @@
-"""Exact search among stored embeddings: matrix products by chunks of rows, so that no matrix grows with both sets."""
+"""Search among stored embeddings: exact matrix products by chunks of rows, so that no matrix grows with both sets.
+
+`approximate.py` has the other way to search, for banks for which products take too long.
+"""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int64
@@ -30,6 +38,32 @@ def nearest(
     num = min(num, len(gallery))
     parts = [product(part, gallery.T).topk(num, 1) for part in queries.split(rows_at_a_time(len(gallery)))]
     return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+
+
+Lookup = Callable[[Float[Tensor, "m d"], int], tuple[Float[Tensor, "m v"], Int64[Tensor, "m v"]]]
+"""Queries and a number -> cosine and place of so many stored vectors most like each query, the best first; all of them
+where there are fewer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search(ABC):
+    """How the stored embeddings most like a query are found."""
+
+    @abstractmethod
+    def among(self, gallery: Float[Tensor, "b d"]) -> Lookup:
+        """Prepared for many queries to the same embeddings of length 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactSearch(Search):
+    """Every query against every stored embedding, on their device."""
+
+    def among(self, gallery: Float[Tensor, "b d"]) -> Lookup:
+        return partial(_nearest_in, gallery)
+
+
+def _nearest_in(gallery: Tensor, queries: Tensor, num: int) -> tuple[Tensor, Tensor]:
+    return nearest(queries, gallery, num)
 
 
 def vote(labels: Int64[Tensor, "m v"], weight: Float[Tensor, "m v"], num_classes: int) -> Float[Tensor, "m k"]:

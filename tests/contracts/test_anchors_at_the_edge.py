@@ -11,9 +11,11 @@ from torch import Tensor
 
 from domainmetric.anchors import search
 from domainmetric.anchors.adaptive import AdaptiveThreshold
+from domainmetric.anchors.approximate import CellSearch
 from domainmetric.anchors.base import AnchorMatcher, AnchorStrategy
 from domainmetric.anchors.confident import Confident
 from domainmetric.anchors.member import Member
+from domainmetric.anchors.nearest import Nearest
 from domainmetric.anchors.pixel import PixelNearest
 from domainmetric.anchors.prototype import Prototype
 from domainmetric.anchors.quota import ClassQuota
@@ -31,6 +33,7 @@ STRATEGIES = {type(strategy).__name__: strategy for strategy in members(AnchorSt
     "Member, random": Member(policy="random", num_anchors=2),
     "Member of blind anchors": Member(inner=RandomAnchors(), policy="random"),
     "nested": NESTED,
+    "Nearest, by cells": Nearest(search=CellSearch(probed=0.1)),
 }
 strategies = pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=list(STRATEGIES))
 

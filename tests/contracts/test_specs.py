@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from domainmetric.anchors.base import AnchorStrategy
+from domainmetric.anchors.search import Search
 from domainmetric.data.domain import Domain
 from domainmetric.data.draws import Sampling, TargetSampling
 from domainmetric.data.framing import CenterCrop, Framing
@@ -30,7 +31,7 @@ from tests.contracts.family import members, modules, named
 
 FAMILIES: tuple[type, ...] = (
     AnchorStrategy, Backbone, Branches, Distance, Domain, Framing, MetricLoss, Miner, Part, Phase, Schedule, Selection,
-    Sampling, SelectionScore, TargetSampling,
+    Sampling, Search, SelectionScore, TargetSampling,
 )  # fmt: skip
 FACTORIES: dict[type, dict[str, Callable[[], Any]]] = {
     Distance: {**reference.DISTANCE_FACTORIES},
