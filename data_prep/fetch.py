@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import logging
@@ -13,6 +14,7 @@ from typing import Any
 import pooch
 from rich.progress import Progress, TaskID
 
+from data_prep.limits import MAX_CONTENT, MAX_DOWNLOAD, pieces
 from data_prep.official import Dataset, OfficialFile
 from domainmetric.data.store import SourceFile
 from domainmetric.errors import ChecksumMismatch, DataError
@@ -50,8 +52,9 @@ def download(file: OfficialFile, folder: Path, progress: Progress, *, unofficial
     for url in file.urls:
         try:
             path = _retrieve(url, file.name, folder, progress)
-        except OSError as error:  # errors of requests are OSErrors too
-            failures.append(DataError(f"{url}: {error.strerror or type(error).__name__}."))
+        except (OSError, ValueError) as error:  # errors of requests are OSErrors too; a header may hold no number
+            why = getattr(error, "strerror", None) or type(error).__name__
+            failures.append(DataError(f"{url}: {why}."))
             continue
         try:
             return verify(file, path, unofficial=unofficial)
@@ -100,10 +103,14 @@ def _content_md5(path: Path) -> str | None:
     """md5 of a .gz file's content, or None where there is none: the bytes of a .gz depend on who packed it."""
     if path.suffix != ".gz":
         return None
+    total = hashlib.md5(usedforsecurity=False)
     try:
-        return hashlib.md5(gzip.decompress(path.read_bytes()), usedforsecurity=False).hexdigest()
+        with gzip.open(path) as stream:
+            for piece in pieces(stream, MAX_CONTENT):
+                total.update(piece)
     except (OSError, EOFError, zlib.error):
         return None
+    return total.hexdigest()
 
 
 class _Bar:
@@ -112,7 +119,7 @@ class _Bar:
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
         self._task = task
-        self._total = 0
+        self._total = self._came = 0
 
     @property
     def total(self) -> int:
@@ -125,11 +132,15 @@ class _Bar:
         self._progress.update(self._task, total=value or None)
 
     def update(self, advance: int) -> None:
-        """So many bytes more."""
+        """So many bytes more. Raises OSError, which ends the download, where they are more than any official file."""
+        self._came += advance
+        if self._came > MAX_DOWNLOAD:
+            raise OSError(errno.EFBIG, f"more than {MAX_DOWNLOAD:,} bytes came")
         self._progress.update(self._task, advance=advance)
 
     def reset(self, **_: Any) -> None:
         """Pooch resets the bar at the end and then adds all of it."""
+        self._came = 0
         self._progress.update(self._task, completed=0)
 
     def close(self) -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
+import math
+import os
+import signal
 import struct
+import subprocess
+import sys
+import tempfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,15 +20,20 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.io import loadmat
 from sklearn.datasets import load_svmlight_file
 
+from data_prep import mat_reader
+from data_prep.limits import MAX_CONTENT, read_at_most
 from domainmetric.data.digits import DIGIT_CLASSES
 from domainmetric.data.domain import Split
 from domainmetric.errors import DataError
 from domainmetric.types import ImageSet
 
 _IDX_UINT8 = 8  # the type code of unsigned bytes in an idx header
+MAT = "a MATLAB file with X and y"
+MAT_SECONDS = 120
+MAX_LIBSVM, MAX_LIBSVM_LINES = 64 * 2**20, 30_000
+"""Bytes and lines of libsvm text; USPS has 14 million and 7,291."""
 
 
 def read_svhn(paths: Mapping[str, Path]) -> dict[Split, ImageSet]:
@@ -49,11 +61,7 @@ def read_usps(paths: Mapping[str, Path]) -> dict[Split, ImageSet]:
 
 def read_mat(path: Path) -> ImageSet:
     """One SVHN file: `X` uint8 (32, 32, 3, n), `y` (n, 1), where the digit 0 is written as 10. Raises DataError."""
-    try:
-        content = loadmat(path, variable_names=("X", "y"))
-        images, labels = content["X"], content["y"]
-    except Exception as error:
-        _unreadable(path, "a MATLAB file with X and y", error)
+    images, labels = read_apart(path)
     if images.dtype != np.uint8 or images.shape[:3] != (32, 32, 3) or images.ndim != 4:
         raise DataError(f"{path} should hold X as uint8 (32, 32, 3, n), but it is {images.dtype} {images.shape}.")
     if labels.dtype.kind not in "uif" or labels.size != images.shape[3]:
@@ -61,28 +69,58 @@ def read_mat(path: Path) -> ImageSet:
             f"{path} should hold y as {images.shape[3]} numbers, one for each image of X, but it is {labels.dtype} "
             f"{labels.shape}."
         )
-    digits = labels.reshape(-1).astype(np.int64)
+    digits = _whole(labels.reshape(-1), path)
     if (digits == 0).any():
         raise DataError(f"{path} writes labels as 1..10, where 10 is the digit 0, but one of them is 0.")
     digits[digits == 10] = 0
     return _image_set(np.ascontiguousarray(images.transpose(3, 0, 1, 2)), digits, path)
 
 
+def read_apart(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    """X and y of a MATLAB file, read by a process of its own with limits on memory and time. Raises DataError."""
+    program = [sys.executable, "-I", mat_reader.__file__, str(path.absolute())]
+    with tempfile.TemporaryDirectory(prefix="mat-") as folder:
+        try:
+            done = subprocess.run(
+                [*program, folder, str(MAX_CONTENT)],
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # each thread would reserve memory
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=MAT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            _unreadable(path, MAT, f"it took longer than {MAT_SECONDS} s", error)
+        if done.returncode < 0:
+            _unreadable(path, MAT, f"the reader was ended by {signal.Signals(-done.returncode).name}")
+        if done.returncode:
+            _unreadable(path, MAT, (done.stderr.strip().splitlines() or ["it said nothing"])[-1])
+        X, y = (np.load(Path(folder) / f"{name}.npy", allow_pickle=False) for name in ("X", "y"))
+    return X, y
+
+
 def read_idx(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """An idx file of unsigned bytes, packed (.gz) or not: uint8 (n, *item_shape). Raises DataError."""
     what = f"an idx file of unsigned bytes, each item {item_shape}"
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        zeros, code, num_dims = struct.unpack_from(">HBB", content)
-        shape = struct.unpack_from(f">{num_dims}I", content, 4)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            zeros, code, num_dims = struct.unpack(">HBB", stream.read(4))
+            shape = struct.unpack(f">{num_dims}I", stream.read(4 * num_dims))
+            if zeros != 0 or code != _IDX_UINT8 or shape[1:] != item_shape or num_dims != 1 + len(item_shape):
+                raise DataError(f"{path} should be {what}, but its header says type {code:#04x} and shape {shape}.")
+            size = math.prod(shape)
+            if size > MAX_CONTENT:
+                raise DataError(
+                    f"{path} is damaged: its header says {shape}, {size:,} bytes, but at most {MAX_CONTENT:,} are read."
+                )
+            content = read_at_most(stream, size + 1)
     except (OSError, EOFError, zlib.error, struct.error) as error:
-        _unreadable(path, what, error)
-    if zeros != 0 or code != _IDX_UINT8 or shape[1:] != item_shape or num_dims != 1 + len(item_shape):
-        raise DataError(f"{path} should be {what}, but its header says type {code:#04x} and shape {shape}.")
-    values = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * num_dims)
-    if values.size != np.prod(shape):
-        raise DataError(f"{path} is truncated or damaged: its header says {shape}, but {values.size} bytes follow.")
-    return values.reshape(shape).copy()
+        _unreadable(path, what, _named(error), error)
+    if len(content) != size:
+        came = f"{len(content)}" if len(content) < size else "more"
+        raise DataError(f"{path} is truncated or damaged: its header says {shape}, {size} bytes, but {came} follow.")
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 
 
 def read_libsvm(path: Path) -> ImageSet:
@@ -91,17 +129,32 @@ def read_libsvm(path: Path) -> ImageSet:
     Raises DataError.
     """
     try:
-        with bz2.open(path) as file:
-            sparse, labels = load_svmlight_file(file, n_features=256, zero_based=False)
-    except (OSError, EOFError, ValueError) as error:
-        _unreadable(path, "bz2-packed libsvm text with 256 values a line", error)
-    values = sparse.toarray().astype(np.float32)
+        with bz2.open(path) as stream:
+            text = read_at_most(stream, MAX_LIBSVM + 1)
+        num_lines = text.count(b"\n") + 1
+        if len(text) > MAX_LIBSVM or num_lines > MAX_LIBSVM_LINES:
+            raise DataError(
+                f"{path} unpacks to more than USPS has: at most {MAX_LIBSVM:,} bytes and {MAX_LIBSVM_LINES:,} lines "
+                f"are read. Fetch the file again."
+            )
+        sparse, labels = load_svmlight_file(io.BytesIO(text), n_features=256, zero_based=False)
+    except (OSError, EOFError, ValueError, OverflowError) as error:
+        if isinstance(error, DataError):
+            raise
+        _unreadable(path, "bz2-packed libsvm text with 256 values a line", _named(error), error)
+    values = sparse.astype(np.float32).toarray()
     if not (np.abs(values) <= 1).all():
         raise DataError(f"{path} should hold values in -1..1, but they span {values.min()}..{values.max()}.")
-    if not np.equal(labels, np.round(labels)).all():
-        raise DataError(f"{path} should hold whole numbers 1..10 as labels, but some are fractions.")
     images = ((values + 1) / 2 * 255).astype(np.uint8)  # rounded down, as torchvision does
-    return _image_set(images.reshape(-1, 16, 16, 1), labels.astype(np.int64) - 1, path)
+    return _image_set(images.reshape(-1, 16, 16, 1), _whole(labels, path) - 1, path)
+
+
+def _whole(labels: NDArray[Any], path: Path) -> NDArray[np.int64]:
+    """Labels as integers. Raises DataError for what is none, before it would be rounded or wrapped to one."""
+    if not ((np.round(labels) == labels) & (np.abs(labels.astype(np.float64)) < 2**31)).all():
+        odd = labels[~(np.round(labels) == labels) | ~(np.abs(labels.astype(np.float64)) < 2**31)][0]
+        raise DataError(f"{path} should hold whole numbers 1..10 as labels, but one of them is {odd}.")
+    return labels.astype(np.int64)
 
 
 def _image_set(images: NDArray[Any], labels: NDArray[Any], path: Path) -> ImageSet:
@@ -111,8 +164,11 @@ def _image_set(images: NDArray[Any], labels: NDArray[Any], path: Path) -> ImageS
         raise DataError(f"{path} is not what it should be. {error}") from error
 
 
-def _unreadable(path: Path, expected: str, error: Exception) -> NoReturn:
+def _unreadable(path: Path, expected: str, why: str, cause: Exception | None = None) -> NoReturn:
     raise DataError(
-        f"{path} is damaged or truncated: expected {expected}, but reading it failed "
-        f"({type(error).__name__}: {error}). Fetch the file again."
-    ) from error
+        f"{path} is damaged or truncated: expected {expected}, but reading it failed ({why}). Fetch the file again."
+    ) from cause
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import hashlib
 import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,27 @@ def write_svhn(folder: Path, **changed: np.ndarray) -> None:
         labels = np.where(digits == 0, 10, digits).astype(np.uint8)[:, None]
         content = {"X": pixels(32, 32, 3, NUM[split]), "y": labels, **changed}
         savemat(folder / f"{split}_32x32.mat", content, do_compression=True)
+
+
+def mat_bomb(*, declared: int, unpacked: int) -> bytes:
+    """A .mat whose X declares a uint8 array of `declared` bytes and holds `unpacked` zeros, packed, and a sound y."""
+
+    def element(code: int, content: bytes) -> bytes:
+        return struct.pack("<II", code, len(content)) + content + bytes(-len(content) % 8)
+
+    def variable(name: bytes, shape: tuple[int, ...], data: bytes, size: int) -> bytes:
+        flags, dims = struct.pack("<II", 9, 0), struct.pack(f"<{len(shape)}i", *shape)  # 9: an array of uint8
+        head = element(6, flags) + element(5, dims) + element(1, name) + struct.pack("<II", 2, size)
+        return struct.pack("<II", 14, len(head) + size + -size % 8) + head + data
+
+    packer, zeros = zlib.compressobj(), zlib.compressobj(wbits=-15)
+    packed = packer.compress(variable(b"X", (32, 32, 3, declared // 3072), b"", unpacked))
+    packed += packer.flush(zlib.Z_FULL_FLUSH)
+    million = zeros.compress(bytes(2**20)) + zeros.flush(zlib.Z_FULL_FLUSH)  # means the same wherever it stands
+    packed += million * (unpacked // 2**20)
+    sound = variable(b"y", (30, 1), bytes(30), 30)
+    header = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
+    return header + struct.pack("<II", 15, len(packed)) + packed + sound + bytes(-len(sound) % 8)
 
 
 def idx(values: np.ndarray, *, code: int = 8) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import resource
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,18 @@ import pytest
 import torch
 from torchvision import datasets
 
+from data_prep import formats, mat_reader
 from data_prep.formats import read_idx, read_libsvm, read_mat, read_mnist, read_svhn, read_usps
+from data_prep.limits import MAX_CONTENT
 from domainmetric.data.domain import SPLITS
 from domainmetric.errors import DataError
-from tests.data_prep.official_files import idx, libsvm, pixels, write_mnist, write_svhn, write_usps
+from tests.data_prep.official_files import idx, libsvm, mat_bomb, pixels, write_mnist, write_svhn, write_usps
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MATLAB files are read here, and not by a process of their own, which costs half a second."""
+    monkeypatch.setattr(formats, "read_apart", lambda path: mat_reader.read(path, MAX_CONTENT))
 
 
 def paths(folder: Path) -> dict[str, Path]:
@@ -57,22 +67,63 @@ def test_usps_as_torchvision_reads_it(tmp_path: Path) -> None:
         ({"y": np.ones((7, 1), np.uint8)}, r"30 numbers, one for each image of X, but it is uint8 \(7, 1\)"),
         ({"y": np.full((30, 1), 11, np.uint8)}, r"0\.\.9 .*span 11\.\.11"),
         ({"y": np.zeros((30, 1), np.uint8)}, "one of them is 0"),
-        ({"y": np.array([["1"] * 30], dtype=object)}, "one for each image"),
+        ({"y": np.full((30, 1), np.nan)}, "whole numbers 1..10 as labels, but one of them is nan"),
+        ({"y": np.full((30, 1), 1.5)}, "one of them is 1.5"),
+        ({"y": np.full((30, 1), 1e300)}, r"one of them is 1e\+300"),
     ],
 )
+@pytest.mark.usefixtures("in_process")
 def test_wrong_svhn_arrays_are_refused(tmp_path: Path, changed: dict[str, np.ndarray], message: str) -> None:
     write_svhn(tmp_path, **changed)
     with pytest.raises(DataError, match=rf"train_32x32\.mat.*{message}"):
         read_mat(tmp_path / "train_32x32.mat")
 
 
-@pytest.mark.parametrize("keep", [0, 50, 200, 5000])
-def test_truncated_mat_is_refused(tmp_path: Path, keep: int) -> None:
+def refusal(path: Path) -> str:
+    """Why the process that reads MATLAB files refuses one."""
+    with pytest.raises(
+        DataError, match=rf"{path} is damaged or truncated: expected a MATLAB file with X and y"
+    ) as told:
+        read_mat(path)
+    return str(told.value)
+
+
+def test_truncated_mat_is_refused(tmp_path: Path) -> None:
     write_svhn(tmp_path)
     path = tmp_path / "train_32x32.mat"
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(DataError, match=r"train_32x32\.mat is damaged or truncated"):
-        read_mat(path)
+    path.write_bytes(path.read_bytes()[:5000])
+    assert "Error" in refusal(path)
+
+
+def test_what_is_no_number_is_not_looked_into(tmp_path: Path) -> None:
+    write_svhn(tmp_path, y=np.array([["1"] * 30], dtype=object))
+    assert "X and y should be numbers, but are uint8 and cell" in refusal(tmp_path / "train_32x32.mat")
+
+
+def test_a_mat_that_unpacks_to_too_much_is_refused_by_what_it_declares(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.mat"
+    path.write_bytes(mat_bomb(declared=512 * 2**20, unpacked=512 * 2**20))
+    assert path.stat().st_size < 700_000
+    assert "X and y would take 536,868,894 bytes, but at most 268,435,456 are read" in refusal(path)
+
+
+def test_a_mat_that_unpacks_to_more_than_it_declares_meets_the_limit_on_memory(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.mat"
+    path.write_bytes(mat_bomb(declared=3072, unpacked=1024 * 2**20))
+    assert "MemoryError" in refusal(path)
+
+
+def test_a_mat_whose_reading_crashes_or_hangs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_svhn(tmp_path)
+    for program, why in (
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "the reader was ended by SIGSEGV"),
+        ("import time; time.sleep(60)", "it took longer than 0.5 s"),
+        ("import sys; sys.exit(1)", "it said nothing"),
+    ):
+        (tmp_path / "reader.py").write_text(program)
+        monkeypatch.setattr(mat_reader, "__file__", str(tmp_path / "reader.py"))
+        monkeypatch.setattr(formats, "MAT_SECONDS", 0.5 if "sleep" in program else 60)
+        assert why in refusal(tmp_path / "train_32x32.mat")
 
 
 IMAGES = pixels(5, 28, 28)
@@ -96,6 +147,32 @@ def test_damaged_idx_is_refused(tmp_path: Path, content: bytes, packed: bool) ->
     path.write_bytes(gzip.compress(content) if packed else content)
     with pytest.raises(DataError, match=str(path)):
         read_idx(path, (28, 28))
+
+
+def test_an_idx_whose_size_lies_reserves_no_memory(tmp_path: Path) -> None:
+    for name, pack in (("images", bytes), ("images.gz", gzip.compress)):
+        path = tmp_path / name
+        header = idx(IMAGES)[:4]
+        path.write_bytes(pack(header + struct.pack(">3I", 2**32 - 1, 28, 28) + bytes(100)))
+        with pytest.raises(DataError, match="3,367,254,359,280 bytes, but at most 268,435,456 are read"):
+            read_idx(path, (28, 28))
+        path.write_bytes(pack(header + struct.pack(">3I", 300_000, 28, 28) + bytes(100)))
+        with pytest.raises(DataError, match="235200000 bytes, but 100 follow"):
+            read_idx(path, (28, 28))
+
+
+def test_a_gz_that_unpacks_to_more_than_its_header_says_is_not_unpacked_further(tmp_path: Path) -> None:
+    path = tmp_path / "images.gz"
+    path.write_bytes(gzip.compress(idx(IMAGES) + bytes(2**26)))
+    began = memory_peak()
+    with pytest.raises(DataError, match="3920 bytes, but more follow"):
+        read_idx(path, (28, 28))
+    assert memory_peak() - began < 2**25
+
+
+def memory_peak() -> int:
+    """Bytes that this process has held at most so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def test_damaged_gz_is_refused(tmp_path: Path) -> None:
@@ -128,7 +205,12 @@ VALUES = np.zeros((4, 256))
         (libsvm(VALUES + 1.5, np.arange(1, 5)), "-1..1"),
         (libsvm(VALUES, np.arange(4)), "span -1..2"),
         (libsvm(VALUES, np.arange(8, 12)), "span 7..10"),
-        (libsvm(VALUES, np.arange(4) + 1.5), "whole numbers"),
+        (libsvm(VALUES, np.arange(4) + 1.5), "whole numbers 1..10 as labels, but one of them is 1.5"),
+        (bz2.compress(b"nan 1:0.5\n"), "one of them is nan"),
+        (bz2.compress(b"inf 1:0.5\n"), "one of them is inf"),
+        (bz2.compress(b"1 1:nan\n"), "-1..1"),
+        (bz2.compress(b"1\n" * 2**24), "unpacks to more than USPS has"),
+        (bz2.compress(bytes(2**27)), "unpacks to more than USPS has"),
         (bz2.compress(b""), "not be empty"),
     ],
 )

@@ -1,0 +1,32 @@
+"""How large a file may be, packed and unpacked: more than any official one, far less than what harms a machine.
+
+Some hundred bytes can unpack to gigabytes, and a header can promise any size. So nothing is unpacked without a bound,
+and no memory is reserved on the word of a header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO
+
+MAX_DOWNLOAD = 512 * 2**20
+"""Bytes of a packed file. The largest official one, SVHN's training set, has 182 million."""
+MAX_CONTENT = 256 * 2**20
+"""Bytes of an unpacked file. The largest official one unpacks to 225 million."""
+
+_PIECE = 2**20
+
+
+def pieces(stream: IO[bytes], limit: int) -> Iterator[bytes]:
+    """The stream's bytes up to `limit`, piece by piece."""
+    while piece := stream.read(min(_PIECE, limit)):
+        limit -= len(piece)
+        yield piece
+
+
+def read_at_most(stream: IO[bytes], limit: int) -> bytearray:
+    """Up to `limit` bytes of a stream. Ask for one more than may come, to learn whether there are too many."""
+    content = bytearray()
+    for piece in pieces(stream, limit):
+        content += piece
+    return content
