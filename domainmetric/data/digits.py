@@ -9,6 +9,9 @@ from abc import ABC
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jaxtyping import UInt8
+from torch import Tensor
+
 from domainmetric.data.domain import Domain, Split
 from domainmetric.data.framing import CenterCrop, Framing, Resize
 from domainmetric.data.store import content_hashes, read_split
@@ -39,7 +42,10 @@ class _StoredDigits(Domain, ABC):
                 f"{self.classes}, but holds {found[0]}-channel images of {found[1]}. "
                 f"Prepare it again with: python -m data_prep {self.name} --root {root} --force"
             )
-        return ImageSet(images=self.framing.apply(stored.images, size), labels=stored.labels, classes=stored.classes)
+        return ImageSet(images=self.frame(stored.images, size), labels=stored.labels, classes=stored.classes)
+
+    def frame(self, images: UInt8[Tensor, "n h w c"], size: int) -> UInt8[Tensor, "n {size} {size} c"]:
+        return self.framing.apply(images, size)
 
     def hashes(self, root: Path) -> dict[str, str]:
         """Array name -> sha256, from the store's manifest."""

@@ -13,6 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from jaxtyping import UInt8
+from torch import Tensor
+
+from domainmetric.data.framing import Resize
 from domainmetric.types import ImageSet
 
 Split = Literal["train", "test"]
@@ -46,6 +50,10 @@ class Domain(ABC):
         memory-mapped and must not be written to. Raises DataNotPrepared if the store is missing,
         DataError if it is damaged.
         """
+
+    def frame(self, images: UInt8[Tensor, "n h w c"], size: int) -> UInt8[Tensor, "n {size} {size} c"]:
+        """Images of this domain from elsewhere, brought to size x size as `load` brings its own; here resized whole."""
+        return Resize().apply(images, size)
 
     @abstractmethod
     def hashes(self, root: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from domainmetric.data.digits import Mnist
@@ -86,6 +86,9 @@ class Imbalanced(Domain):
         """
         images = self.domain.load(split, root=root, size=size)
         return images if split == "test" else images.take(self._kept(images))
+
+    def frame(self, images: UInt8[Tensor, "n h w c"], size: int) -> UInt8[Tensor, "n {size} {size} c"]:
+        return self.domain.frame(images, size)
 
     def hashes(self, root: Path) -> dict[str, str]:
         """Those of the domain, and one of the thinning."""

@@ -1,0 +1,89 @@
+"""Images as their owners have them, arrays, tensors, PIL images, files or a folder, as batches that a network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from domainmetric.errors import DataError
+from domainmetric.types import check_images
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+Picture = Image.Image | str | Path | NDArray[np.uint8] | Tensor
+Pictures = Picture | Sequence[Picture]
+"""One image, several, a folder, or a uint8 array or tensor (n h w c), (n h w) or (h w)."""
+Frame = Callable[[UInt8[Tensor, "n h w c"]], UInt8[Tensor, "n s s c"]]
+
+
+def listed(pictures: Pictures) -> Sequence[Picture]:
+    """The images one by one; a folder gives the files below it that end like images, in the order of their names.
+
+    Raises DataError where there are none.
+    """
+    if isinstance(pictures, str | Path) and Path(pictures).is_dir():
+        found: Sequence[Picture] = sorted(p for p in Path(pictures).rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not found:
+            raise DataError(f"{pictures} holds no images: expected files that end with {', '.join(sorted(SUFFIXES))}.")
+        return found
+    if isinstance(pictures, str | Path | Image.Image):
+        return [pictures]
+    if isinstance(pictures, np.ndarray | Tensor):
+        return list(pictures[None] if pictures.ndim == 2 else pictures)
+    if not len(pictures):
+        raise DataError("Expected at least one image, but came none.")
+    return pictures
+
+
+def batches(pictures: Pictures, *, channels: int, frame: Frame, size: int = 512) -> Iterator[UInt8[Tensor, "b s s c"]]:
+    """The images in their order, framed, `size` at a time: what is on the disk is read when it is needed.
+
+    Raises DataError, which names the file, for what is no image.
+    """
+    images = listed(pictures)
+    for start in range(0, len(images), size):
+        yield torch.cat([frame(to_channels(read(one), channels)[None]) for one in images[start : start + size]])
+
+
+def read(picture: Picture) -> UInt8[Tensor, "h w c"]:
+    """One image as it is, grey or RGB. Raises DataError for what is no image, or none of 0..255."""
+    if isinstance(picture, Image.Image):
+        return from_pil(picture)
+    if isinstance(picture, np.ndarray | Tensor):
+        values = torch.as_tensor(picture)
+        values = values[:, :, None] if values.ndim == 2 else values
+        check_images(values[None])
+        return values
+    try:
+        with Image.open(picture) as image:
+            return from_pil(image)
+    except FileNotFoundError as error:
+        raise DataError(f"There is no image {picture}.") from error
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        raise DataError(f"{picture} cannot be read as an image: {error}.") from error
+
+
+def from_pil(image: Image.Image) -> UInt8[Tensor, "h w c"]:
+    """Grey stays grey; every other mode becomes RGB. Raises DataError for grey of more than 8 bits."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        raise DataError(
+            f"Images must have 8 bits a channel (0..255), but one came in mode '{image.mode}'. Scale it to 8 bits, as "
+            "the training images were."
+        )
+    converted: NDArray[Any] = np.array(image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB"))
+    return torch.from_numpy(converted if converted.ndim == 3 else converted[:, :, None])
+
+
+def to_channels(image: UInt8[Tensor, "h w c"], channels: int) -> UInt8[Tensor, "h w c2"]:
+    """Grey repeated, or color averaged, as the networks do."""
+    if image.shape[2] == channels:
+        return image
+    return image.float().mean(2, keepdim=True).round().to(torch.uint8).expand(-1, -1, channels)
