@@ -2,200 +2,189 @@
 
 const REACH = { mouse: 18, touch: 32, pen: 24 };
 const GRID_LIMIT = 240;
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 function drawMap(element) {
   if (!data.map) return false;
-  const runs = data.map.variants.map((variant) => variant.run);
-  const state = { part: data.map.variants[0], by: "label", projection: "tsne", domain: "both", only: null, lasso: null, near: null };
-  const canvas = h("canvas", { class: "points", tabIndex: 0, role: "application", "aria-label": "Embedding map. Arrow keys go from image to image." });
-  const tip = h("div", { class: "tip picture", hidden: true });
-  const legend = h("div", { class: "legend", role: "group", "aria-label": "Groups of points" });
-  const grid = h("div", { id: "lasso-grid" });
-  const options = (pairs, key) => {
-    const select = h("select", { id: `map-${key}`, onchange: () => { state[key] = select.value; state.only = null; refresh(); } }, ...pairs.map(([value, text]) => h("option", { value }, text)));
-    return select;
-  };
-  const byProjection = options([["tsne", "t-SNE (neighborhoods)"], ["pca", "PCA (large distances)"]], "projection");
-  const touch = h("button", { type: "button", "aria-pressed": "false", onclick: () => {
-    canvas.classList.toggle("lassoing");
-    touch.setAttribute("aria-pressed", String(canvas.classList.contains("lassoing")));
-  } }, "Lasso by touch");
-  const clear = h("button", { type: "button", disabled: true, onclick: () => { state.lasso = null; refresh(); } }, "Clear lasso");
-  element.append(
-    h("div", { class: "controls" }, variantSelect(runs), h("label", {}, "Projection", byProjection),
-      h("label", {}, "Color", options([["label", "true class (oracle for the target)"], ["prediction", "predicted class"], ["right", "right or wrong"], ["side", "domain"]], "by")),
-      h("label", {}, "Domain", options([["both", "both"], ["0", `source: ${data.domains[0]}`], ["1", `target: ${data.domains[1]}`]], "domain")),
-      matchMedia("(pointer: coarse)").matches ? touch : null, clear),
-    h("div", { class: "mapping" }, h("div", { class: "plane" }, canvas, tip), h("div", { class: "side" }, legend)), grid);
+  new EmbeddingMap(element);
+  return true;
+}
 
-  const groupOf = (at) => groupings[state.by].of(at, state.part);
-  const groupings = {
-    label: { of: (at, part) => data.map.items.label[part.cells[at]], name: className, color },
-    prediction: { of: (at, part) => part.prediction[at], name: className, color },
-    right: { of: (at, part) => Number(data.map.items.label[part.cells[at]] === part.prediction[at]), name: (index) => ["wrong", "right"][index], color: (index) => css(["--wrong", "--right"][index]) },
-    side: { of: (at, part) => data.map.items.side[part.cells[at]], name: (index) => ["source", "target"][index], color: (index) => color(index) },
-  };
-  const count = () => state.part.cells.length;
-  const shows = (at) => (state.domain === "both" || data.map.items.side[state.part.cells[at]] === Number(state.domain)) && (state.only === null || groupOf(at) === state.only);
-  const coordinates = () => state.part[state.projection] ?? state.part.pca;
-  let place = () => [0, 0];
+class EmbeddingMap {
+  points = new Points();
+  near = null; // the point whose picture is shown
+  trail = null; // the lasso while it is drawn
 
-  const paint = onSize(canvas, (context, width, height) => {
-    const side = Math.min(width, height) - 24, points = coordinates();
-    const stretch = Math.min(width / height, 1.3);
-    place = (at) => [width / 2 + (points[2 * at] / 10000 - 0.5) * side * stretch, height / 2 - (points[2 * at + 1] / 10000 - 0.5) * side];
+  constructor(element) {
+    const runs = data.map.variants.map((variant) => variant.run);
+    this.canvas = h("canvas", { class: "points", tabIndex: 0, role: "application", "aria-label": "Embedding map. Arrow keys go from image to image." });
+    this.tip = h("div", { class: "tip picture", hidden: true });
+    this.legend = h("div", { class: "legend", role: "group", "aria-label": "Groups of points" });
+    this.grid = h("div", { id: "lasso-grid" });
+    element.append(
+      this.controls(runs),
+      h("div", { class: "mapping" }, h("div", { class: "plane" }, this.canvas, this.tip), h("div", { class: "side" }, this.legend)),
+      this.grid);
+    this.paint = onSize(this.canvas, (context, width, height) => this.draw(context, width, height));
+    this.listen();
+    dark.addEventListener("change", () => this.drawLegend());
+    onChoice(runs, (run) => this.show(data.map.variants.find((variant) => variant.run === run)));
+    this.canvas.placeOf = (at) => this.points.place(at); // for tests: where a point lies, and what it shows
+    this.canvas.cellOf = (at) => this.points.cell(at);
+  }
+
+  controls(runs) {
+    const select = (key, pairs) => {
+      const one = h("select", { id: `map-${key}`, onchange: () => { this.points[key] = one.value; this.points.only = null; this.refresh(); } },
+        ...pairs.map(([value, text]) => h("option", { value }, text)));
+      return one;
+    };
+    this.projection = select("projection", [["tsne", "t-SNE (neighborhoods)"], ["pca", "PCA (large distances)"]]);
+    this.clear = h("button", { type: "button", onclick: () => { this.points.lasso = null; this.refresh(); } }, "Clear lasso");
+    const touch = h("button", { type: "button", "aria-pressed": "false", onclick: () => {
+      touch.setAttribute("aria-pressed", String(this.canvas.classList.toggle("lassoing")));
+    } }, "Lasso by touch");
+    return h("div", { class: "controls" }, variantSelect(runs), h("label", {}, "Projection", this.projection),
+      h("label", {}, "Color", select("by", Object.entries(GROUPINGS).map(([key, { title }]) => [key, title]))),
+      h("label", {}, "Domain", select("domain", [["both", "both"], ...SIDES.map((side, at) => [String(at), `${side}: ${data.domains[at]}`])])),
+      matchMedia("(pointer: coarse)").matches ? touch : null, this.clear);
+  }
+
+  show(run) {
+    this.points.run = run;
+    this.forget();
+  }
+
+  // No lasso, no picture.
+  forget() {
+    this.points.lasso = this.near = null;
+    this.tip.hidden = true;
+    this.refresh();
+  }
+
+  refresh() {
+    const { run, projection, lasso } = this.points;
+    this.projection.querySelector("[value=tsne]").disabled = !run.tsne;
+    this.projection.value = run.tsne ? projection : "pca";
+    this.clear.disabled = !lasso;
+    this.drawLegend();
+    this.drawGrid();
+    this.paint();
+  }
+
+  draw(context, width, height) {
+    const { points } = this, { color: tone } = GROUPINGS[points.by];
+    points.fit(width, height);
     context.clearRect(0, 0, width, height);
-    const ink = css("--ink");
-    for (const target of [0, 1]) {
-      for (let at = 0; at < count(); at += 1) {
-        if (data.map.items.side[state.part.cells[at]] !== target) continue;
-        const inside = shows(at) && (!state.lasso || state.lasso.has(at));
-        context.globalAlpha = inside ? (target ? 0.9 : 0.5) : 0.06;
-        context.fillStyle = groupings[state.by].color(groupOf(at));
-        mark(context, target, ...place(at), 3.2);
+    for (const target of [0, 1]) { // the target above the source
+      for (const at of points.all.filter((one) => points.side(one) === target)) {
+        context.globalAlpha = points.lit(at) ? [0.5, 0.9][target] : 0.06;
+        context.fillStyle = tone(points.group(at));
+        mark(context, target, ...points.place(at), 3.2);
         context.fill();
       }
     }
     context.globalAlpha = 1;
-    if (state.near !== null) {
-      context.strokeStyle = ink;
-      context.lineWidth = 2;
-      mark(context, data.map.items.side[state.part.cells[state.near]], ...place(state.near), 6.5);
-      context.stroke();
-    }
-    if (state.trail) {
-      context.strokeStyle = css("--accent");
-      context.fillStyle = css("--shade");
-      context.lineWidth = 1.5;
-      context.beginPath();
-      state.trail.forEach(([x, y], at) => (at ? context.lineTo(x, y) : context.moveTo(x, y)));
-      context.fill();
-      context.stroke();
-    }
-  });
-
-  function nearest(x, y, reach) {
-    let best = null, distance = reach ** 2;
-    for (let at = 0; at < count(); at += 1) {
-      if (!shows(at)) continue;
-      const [px, py] = place(at), d = (px - x) ** 2 + (py - y) ** 2;
-      if (d < distance) [best, distance] = [at, d];
-    }
-    return best;
+    if (this.near !== null) this.drawRing(context);
+    if (this.trail) this.drawTrail(context);
   }
 
-  function look(at) {
-    state.near = at;
-    tip.hidden = at === null;
-    if (at !== null) {
-      const [x, y] = place(at), box = canvas.getBoundingClientRect();
-      tip.replaceChildren(picture(at, "88px"), h("div", {}, ...describe(at).map((text) => h("div", {}, text))));
-      tip.style.left = x < box.width / 2 ? `${x + 14}px` : "";
-      tip.style.right = x < box.width / 2 ? "" : `${box.width - x + 14}px`;
-      tip.style.top = `${clamp(y - 50, 0, Math.max(0, box.height - 110))}px`;
-    }
-    paint();
+  drawRing(context) {
+    context.strokeStyle = css("--ink");
+    context.lineWidth = 2;
+    mark(context, this.points.side(this.near), ...this.points.place(this.near), 6.5);
+    context.stroke();
   }
 
-  function picture(at, size) {
-    const image = thumb("map", state.part.cells[at], describe(at).join(", "));
-    if (size) image.style.width = image.style.height = size;
-    return image;
+  drawTrail(context) {
+    context.strokeStyle = css("--accent");
+    context.fillStyle = css("--shade");
+    context.lineWidth = 1.5;
+    context.beginPath();
+    this.trail.forEach(([x, y], at) => (at ? context.lineTo(x, y) : context.moveTo(x, y)));
+    context.fill();
+    context.stroke();
   }
 
-  function describe(at) {
-    const cell = state.part.cells[at], { side, row, label } = data.map.items;
-    const wrong = label[cell] >= 0 && label[cell] !== state.part.prediction[at];
-    return [`${["source", "target"][side[cell]]}: ${className(label[cell])}`, `predicted ${className(state.part.prediction[at])}${wrong ? " ✗" : " ✓"}`, `test image ${whole(row[cell])}`];
-  }
-
-  const at = (event) => { const box = canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
-  const draws = (event) => event.pointerType === "mouse" || canvas.classList.contains("lassoing");
-  canvas.addEventListener("pointerdown", (event) => {
-    if (event.button || !draws(event)) return look(nearest(...at(event), REACH[event.pointerType] ?? 18));
-    canvas.setPointerCapture(event.pointerId);
-    state.trail = [at(event)];
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    if (!state.trail) return look(nearest(...at(event), REACH[event.pointerType] ?? 18));
-    state.trail.push(at(event));
-    look(null);
-  });
-  canvas.addEventListener("pointerup", () => {
-    const trail = state.trail;
-    state.trail = null;
-    if (trail?.length > 8) state.lasso = new Set([...Array(count()).keys()].filter((index) => shows(index) && inside(trail, place(index))));
-    refresh();
-  });
-  canvas.addEventListener("pointercancel", () => { state.trail = null; paint(); });
-  canvas.addEventListener("pointerleave", (event) => { if (!state.trail && event.pointerType === "mouse") look(null); });
-  canvas.addEventListener("keydown", (event) => {
-    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-    if (event.key === "Escape") { state.lasso = null; state.near = null; tip.hidden = true; refresh(); }
-    if (!way) return;
-    event.preventDefault();
-    look(state.near === null ? nearest(canvas.clientWidth / 2, canvas.clientHeight / 2, 1e6) : next(way));
-  });
-
-  // The nearest point that lies more in this direction than across it.
-  function next([dx, dy]) {
-    const [x, y] = place(state.near);
-    let best = state.near, least = Infinity;
-    for (let other = 0; other < count(); other += 1) {
-      const [px, py] = place(other), along = (px - x) * dx + (py - y) * dy;
-      const across = Math.abs((px - x) * dy) + Math.abs((py - y) * dx);
-      if (shows(other) && along > 0.5 && along >= across && along + across < least) [best, least] = [other, along + across];
-    }
-    return best;
-  }
-
-  function drawLegend() {
-    const groups = new Map();
-    for (let index = 0; index < count(); index += 1) {
-      if (state.domain !== "both" && data.map.items.side[state.part.cells[index]] !== Number(state.domain)) continue;
-      const entry = groups.get(groupOf(index)) ?? { shown: 0, all: 0 };
-      entry.all += 1;
-      entry.shown += Number(shows(index) && (!state.lasso || state.lasso.has(index)));
-      groups.set(groupOf(index), entry);
-    }
-    const { name, color: tone } = groupings[state.by];
-    legend.replaceChildren(...[...groups].sort(([one], [other]) => one - other).map(([group, entry]) => {
+  drawLegend() {
+    const { points } = this, { name, color: tone } = GROUPINGS[points.by];
+    const entry = ({ group, lit, all }) => {
       const dot = h("span", { class: "dot" });
       dot.style.background = tone(group);
-      return h("button", { type: "button", "aria-pressed": String(state.only === group), onclick: () => { state.only = state.only === group ? null : group; refresh(); } },
-        dot, name(group), h("span", { class: "count" }, `${whole(entry.shown)} / ${whole(entry.all)}`));
-    }), h("p", { class: "about" }, "Circles are the source, triangles the target. A group alone: click it."));
+      const alone = () => { points.only = points.only === group ? null : group; this.refresh(); };
+      return h("button", { type: "button", "aria-pressed": String(points.only === group), onclick: alone },
+        dot, name(group), h("span", { class: "count" }, `${whole(lit)} / ${whole(all)}`));
+    };
+    this.legend.replaceChildren(...points.groups().map(entry), h("p", { class: "about" }, "Circles are the source, triangles the target. A group alone: click it."));
   }
 
-  function openGrid() {
-    if (!state.lasso) return grid.replaceChildren();
-    const chosen = [...state.lasso].filter(shows);
-    const wrong = chosen.filter((index) => describe(index)[1].endsWith("✗")).length;
-    const figures = chosen.slice(0, GRID_LIMIT).map((index) => h("figure", {}, picture(index), h("figcaption", {}, `${describe(index)[0]}, ${describe(index)[1]}`)));
+  // The pictures in the lasso.
+  drawGrid() {
+    const { points } = this;
+    if (!points.lasso) return this.grid.replaceChildren();
+    const chosen = [...points.lasso].filter((at) => points.shows(at));
+    const mistaken = chosen.filter((at) => points.mistaken(at)).length;
     const more = chosen.length > GRID_LIMIT ? `, the first ${GRID_LIMIT} shown` : "";
-    grid.replaceChildren(h("h3", {}, `${whole(chosen.length)} images in the lasso, ${whole(wrong)} predicted wrongly${more}`), h("div", { class: "grid" }, ...figures));
+    const figures = chosen.slice(0, GRID_LIMIT).map((at) => h("figure", {}, this.picture(at), h("figcaption", {}, points.words(at).slice(0, 2).join(", "))));
+    this.grid.replaceChildren(h("h3", {}, `${whole(chosen.length)} images in the lasso, ${whole(mistaken)} predicted wrongly${more}`), h("div", { class: "grid" }, ...figures));
   }
 
-  function refresh() {
-    byProjection.querySelector("[value=tsne]").disabled = !state.part.tsne;
-    byProjection.value = state.part.tsne ? state.projection : "pca";
-    clear.disabled = !state.lasso;
-    drawLegend();
-    openGrid();
-    paint();
+  picture(at) { return thumb("map", this.points.cell(at), this.points.words(at).join(", ")); }
+
+  // Shows the picture of a point beside it, or none.
+  look(at) {
+    this.near = at;
+    this.tip.hidden = at === null;
+    if (at !== null) {
+      const [x, y] = this.points.place(at), { width, height } = this.canvas.getBoundingClientRect();
+      const left = x < width / 2;
+      this.tip.replaceChildren(this.picture(at), h("div", {}, ...this.points.words(at).map((text) => h("div", {}, text))));
+      this.tip.style.left = left ? `${x + 14}px` : "";
+      this.tip.style.right = left ? "" : `${width - x + 14}px`;
+      this.tip.style.top = `${clamp(y - 50, 0, Math.max(0, height - 110))}px`;
+    }
+    this.paint();
   }
-  onChoice(runs, (run) => {
-    state.part = data.map.variants.find((variant) => variant.run === run);
-    state.lasso = state.near = null;
-    tip.hidden = true;
-    refresh();
-  });
-  dark.addEventListener("change", drawLegend);
-  canvas.placeOf = (index) => place(index); // for tests: where a point lies
-  canvas.cellOf = (index) => state.part.cells[index];
-  return true;
+
+  listen() {
+    const place = ({ clientX, clientY }) => { const box = this.canvas.getBoundingClientRect(); return [clientX - box.left, clientY - box.top]; };
+    const point = (event) => this.look(this.points.nearest(...place(event), REACH[event.pointerType] ?? REACH.mouse));
+    const on = (name, react) => this.canvas.addEventListener(name, react);
+    on("pointerdown", (event) => {
+      const draws = event.pointerType === "mouse" || this.canvas.classList.contains("lassoing");
+      if (event.button || !draws) return point(event);
+      this.canvas.setPointerCapture(event.pointerId);
+      this.trail = [place(event)];
+    });
+    on("pointermove", (event) => {
+      if (!this.trail) return point(event);
+      this.trail.push(place(event));
+      this.look(null);
+    });
+    on("pointerup", () => this.close());
+    on("pointercancel", () => { this.trail = null; this.paint(); });
+    on("pointerleave", (event) => { if (!this.trail && event.pointerType === "mouse") this.look(null); });
+    on("keydown", (event) => this.key(event));
+  }
+
+  // Ends the lasso. What is hardly longer than a click is none.
+  close() {
+    if (this.trail?.length > 8) this.points.lasso = this.points.within(this.trail);
+    this.trail = null;
+    this.refresh();
+  }
+
+  key(event) {
+    if (event.key === "Escape") this.forget();
+    const way = ARROWS[event.key];
+    if (!way) return;
+    event.preventDefault();
+    const { clientWidth, clientHeight } = this.canvas;
+    this.look(this.near === null ? this.points.nearest(clientWidth / 2, clientHeight / 2, Infinity) : this.points.next(this.near, way));
+  }
 }
 
+// A circle, or a triangle for the target.
 function mark(context, triangle, x, y, size) {
   context.beginPath();
   if (!triangle) context.arc(x, y, size, 0, 2 * Math.PI);
@@ -205,14 +194,4 @@ function mark(context, triangle, x, y, size) {
     context.lineTo(x - size * 1.15, y + size * 0.85);
     context.closePath();
   }
-}
-
-// Whether a point lies within a polygon: a ray from it crosses the border an odd number of times.
-function inside(polygon, [x, y]) {
-  let odd = false;
-  polygon.forEach(([x1, y1], at) => {
-    const [x2, y2] = polygon[(at + 1) % polygon.length];
-    if (y1 > y !== y2 > y && x < ((x2 - x1) * (y - y1)) / (y2 - y1) + x1) odd = !odd;
-  });
-  return odd;
 }
