@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,12 @@ class Row:
             scores=report["selection"]["scores"],
             code=read_json(folder / EXPERIMENT).get("machine", {}).get("code"),
         )
+
+
+def versions_note(codes: Iterable[str | None]) -> str | None:
+    """What must be said of runs, given the hash of the code of each: None where the same code made them all."""
+    count = len(set(codes))
+    return f"The runs were made by {count} versions of the code, so they may differ by that too." if count > 1 else None
 
 
 def inside(report: dict[str, Any], path: tuple[str, ...]) -> float | None:

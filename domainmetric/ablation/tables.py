@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from domainmetric.ablation.comparison import LEVEL, fewest_seeds, least_p
-from domainmetric.ablation.results import COLUMNS, Row
+from domainmetric.ablation.results import COLUMNS, Row, versions_note
 from domainmetric.ablation.scores import ScoreSummary
 from domainmetric.ablation.sheets import Sheet, interval, number, percent, spread
 from domainmetric.ablation.summary import Summary
@@ -57,11 +57,13 @@ def accuracy_sheet(summaries: Sequence[Summary], pair: str) -> Sheet:
             )
         )
     seeds = sorted({row.seed for one in summaries for row in one.rows})
+    versions = versions_note(row.code for one in summaries for row in one.rows)
     return Sheet(
         title=f"Accuracy on target test images in percent, {pair}",
         columns=("variant", "mean ± sd", "minimum", "runs < 90%", "rank", f"each seed ({', '.join(map(str, seeds))})"),
         rows=tuple(rows),
-        note="Rank: mean over the seeds that all variants have finished; 1 is best.",
+        note="Rank: mean over the seeds that all variants have finished; 1 is best."
+        f"{f' {versions} See `code` in runs.csv.' if versions else ''}",
     )
 
 
@@ -144,6 +146,7 @@ def run_records(rows: Sequence[Row]) -> list[dict[str, Cell]]:
             **{name: row.values[name] for name in COLUMNS},
             **{f"score/{name}": row.scores.get(name) for name in scores},
             "folder": row.folder.name,
+            "code": row.code,
         }
         for row in rows
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from domainmetric.ablation.results import versions_note
 from domainmetric.figures.style import PALETTE
 from domainmetric.report import numbers, page, parquet
 from domainmetric.report.anchors import anchor_browser
@@ -45,10 +46,12 @@ def make(
     chart, chart_sheet, placed, _ = embedding_map(study, images)
     browser, browser_sheet = anchor_browser(study, images)
     classes = class_names(study, images)
-    data = {**facts(study), "notes": images.notes, "classes": classes, "map": chart, "anchors": browser}
+    versions = versions_note(run.code for run in study.runs if run.finished)
+    notes = [*([versions] if versions else []), *images.notes]
+    data = {**facts(study), "notes": notes, "classes": classes, "map": chart, "anchors": browser}
     written = page.write(output, page.render(data, {"map": chart_sheet, "anchors": browser_sheet}))
     table = parquet.write(placed, images, classes, written.parent) if placed else None
-    return Made(page=written, embeddings=table, notes=tuple(images.notes))
+    return Made(page=written, embeddings=table, notes=tuple(notes))
 
 
 def facts(study: Study) -> dict[str, Any]:

@@ -54,6 +54,12 @@ class RunRecord:
         experiment: Mapping[str, Any] = self.written.get("experiment", {})
         return experiment
 
+    @property
+    def code(self) -> str | None:
+        """Hash of the code that trained it, where it was recorded."""
+        code: str | None = self.written.get("machine", {}).get("code")
+        return code
+
     @cached_property
     def curves(self) -> dict[str, tuple[list[int], list[float]]]:
         """Each metric's steps and values; nothing where the run has no log, or a damaged one."""

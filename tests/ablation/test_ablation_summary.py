@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -72,6 +73,16 @@ def test_too_few_seeds_are_told() -> None:
     assert note is not None and "no result can have a p below 0.0781" in note and "It takes 8 seeds." in note
     five = tables.power_note(2, 5)
     assert five is not None and "5 seeds and 1 comparison with" in five and "p below 0.0625" in five
+
+
+def test_runs_by_several_versions_of_the_code_are_told() -> None:
+    def note(*codes: str | None) -> str:
+        rows = [replace(one, code=code) for one, code in zip(ROWS, codes, strict=False)]
+        return tables.accuracy_sheet(summarize(rows, NAMES, "base"), "a -> b").note
+
+    assert "versions" not in note("one", "one", "one") + note(None, None)
+    assert "The runs were made by 3 versions of the code" in note("one", "two", None, "two")
+    assert tables.run_records([replace(ROWS[0], code="one")])[0]["code"] == "one"
 
 
 def test_csv_files_read_back() -> None:

@@ -271,6 +271,17 @@ def test_a_target_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert set(data["anchors"]["targets"]["label"]) == {None}
 
 
+def test_runs_by_several_versions_of_the_code_are_told(tmp_path: Path, ablation: Made) -> None:
+    folder = ablation_folder(tmp_path / "a")
+    for variant, code in ((0, "one"), (1, "two")):
+        for seed in (0, 1):
+            file = folder / f"runs/v{variant}-s{seed}/experiment.json"
+            written = json.loads(file.read_text())
+            write(file, written | {"machine": written["machine"] | {"code": code}})
+    assert "made by 2 versions of the code" in Parsed(make(folder, names=NAMES)).data["notes"][0]
+    assert not any("versions" in note for note in ablation.notes)
+
+
 def test_an_unfinished_run_has_a_page(tmp_path: Path) -> None:
     made = make(run_folder(tmp_path / "run", finished=False), names=NAMES)
     data = Parsed(made).data
