@@ -1,4 +1,4 @@
-"""The command line: run, resume, show, profile, ablate. The only file that knows tyro.
+"""The command line: run, resume, show, profile, ablate, report, embed, match. The only file that knows tyro.
 
 Whatever goes wrong is told in one paragraph, with a traceback only under --debug. Exit status: 1 for a failure, 2 for
 wrong usage, 130 for an interrupted run. Heavy imports happen inside the commands, so that help is immediate.
@@ -37,6 +37,11 @@ domainmetric: cross-domain metric learning
                                                        sweep of the baseline instead
   domainmetric report RUN_OR_ABLATION [-o PAGE.html] [--data-root DIR] [--file FILE]
                                                        one page to look into, and embeddings.parquet beside it
+
+  domainmetric embed RUN FOLDER -o FILE.npz|FILE.parquet [--domain target]
+                                                       embeddings and classes of a folder of images
+  domainmetric match RUN QUERIES GALLERY [-k 5] [-o matches.csv] [--html sheet.html]
+                                                       the gallery images most like each query, across the domains
 
   domainmetric run FILE:RECIPE --help                  lists every field of the recipe
   --debug                                              anywhere: show tracebacks
@@ -94,6 +99,8 @@ def dispatch(words: list[str]) -> int:
         "profile": profile_command,
         "report": report_command,
         "ablate": ablate_command,
+        "embed": embed_command,
+        "match": match_command,
     }
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
@@ -192,6 +199,21 @@ def report_command(words: list[str]) -> None:
     for note in made.notes:
         print(note, file=sys.stderr)
     for path in filter(None, (made.embeddings, made.page)):
+        print(path)
+
+
+def embed_command(words: list[str]) -> None:
+    """Embed a folder of images; the file is the last line of standard output."""
+    from domainmetric.embedding.command import embed
+
+    print(embed(words))
+
+
+def match_command(words: list[str]) -> None:
+    """Match images across the domains; the files are the last lines of standard output."""
+    from domainmetric.embedding.command import matches
+
+    for path in matches(words):
         print(path)
 
 

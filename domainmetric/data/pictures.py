@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,23 @@ def listed(pictures: Pictures) -> Sequence[Picture]:
 def batches(pictures: Pictures, *, channels: int, frame: Frame, size: int = 512) -> Iterator[UInt8[Tensor, "b s s c"]]:
     """The images in their order, framed, `size` at a time: what is on the disk is read when it is needed.
 
-    Raises DataError, which names the file, for what is no image.
+    While a batch is used, the next one is read. Raises DataError, which names the file, for what is no image.
     """
     images = listed(pictures)
-    for start in range(0, len(images), size):
-        yield torch.cat([frame(to_channels(read(one), channels)[None]) for one in images[start : start + size]])
+
+    def load(start: int) -> UInt8[Tensor, "b s s c"]:
+        raw = [to_channels(read(one), channels) for one in images[start : start + size]]
+        if len({one.shape for one in raw}) == 1:
+            return frame(torch.stack(raw))
+        return torch.cat([frame(one[None]) for one in raw])
+
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(load, 0)
+        for start in range(size, len(images) + size, size):
+            batch = coming.result()
+            if start < len(images):
+                coming = ahead.submit(load, start)
+            yield batch
 
 
 def read(picture: Picture) -> UInt8[Tensor, "h w c"]:

@@ -20,11 +20,11 @@ REDRAW_S = 0.1
 class Progress:
     """A context manager that shows phases: `phase` begins one, `advance` counts a step of it.
 
-    Leaving it keeps the finished bars on the screen. `console` defaults to standard error.
+    Leaving it keeps the finished bars on the screen. `console` defaults to standard error; `unit` says what is counted.
     """
 
-    def __init__(self, *, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+    def __init__(self, *, console: Console | None = None, unit: str = "step") -> None:
+        self._console, self._unit = console or Console(stderr=True), unit
         self._bars = _bars(self._console) if self._console.is_terminal else None
         self._task: TaskID | None = None
         self._name, self._total, self._start = "", 0, 0
@@ -54,9 +54,9 @@ class Progress:
             self._task = self._bars.add_task(name, total=total, completed=start, loss="", speed="")
             self._draw()
 
-    def advance(self, loss: float | None = None) -> None:
-        """Count one step; `loss` is the latest that was read, or None to keep showing the one before."""
-        self._done += 1
+    def advance(self, loss: float | None = None, *, num: int = 1) -> None:
+        """Count `num` steps; `loss` is the latest that was read, or None to keep showing the one before."""
+        self._done += num
         self._loss = self._loss if loss is None else loss
         if self._bars is None:
             if self._done >= self._next_line:
@@ -81,7 +81,8 @@ class Progress:
 
     def _speed_text(self) -> str:
         speed = self._steps_per_second()
-        return f"{speed:.1f} steps/s" if speed >= 1 or speed == 0 else f"{1 / speed:.1f} s/step"
+        unit = self._unit
+        return f"{speed:.1f} {unit}s/s" if speed >= 1 or speed == 0 else f"{1 / speed:.1f} s/{unit}"
 
     def _line(self) -> str:
         speed = self._steps_per_second()

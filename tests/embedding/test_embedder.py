@@ -11,7 +11,7 @@ from PIL import Image
 
 from domainmetric.data.digits import Mnist
 from domainmetric.data.imbalanced import Imbalanced
-from domainmetric.embedding import Embedder, match
+from domainmetric.embedding.embedder import Embedder, match
 from domainmetric.errors import ConfigError, DataError, RunFolderError
 from tests import tiny
 from tests.training.running import NAMES, short, train
@@ -93,7 +93,7 @@ def test_a_domain_frames_what_comes_from_elsewhere_as_its_own() -> None:
         ("nowhere.png", "There is no image nowhere.png"),
         (Path(__file__), "cannot be read as an image"),
         (Image.fromarray(np.zeros((4, 4), np.uint16)), "8 bits a channel"),
-        (Path(__file__).parent / "golden", "holds no images"),
+        (Path(__file__).parents[1] / "golden", "holds no images"),
     ],
 )
 def test_what_is_no_image_is_refused(embedder: Embedder, pictures: object, message: str) -> None:

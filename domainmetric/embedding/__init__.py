@@ -1,0 +1,1 @@
+"""A trained metric in use: embed, classify and match pictures with the network of a finished run."""

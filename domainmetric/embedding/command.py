@@ -1,0 +1,107 @@
+"""`domainmetric embed` and `domainmetric match`: what a person asks of a trained metric, without a line of code."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from domainmetric.embedding.embedder import Embedder, Found, match
+from domainmetric.embedding.files import Embedding, Rows, rows_of
+from domainmetric.embedding.sheet import sheet
+from domainmetric.errors import UsageError
+from domainmetric.models.network import DomainName
+from domainmetric.recipes import names_of
+from domainmetric.training.checkpoint import write_bytes
+from domainmetric.training.progress import Progress
+from domainmetric.usage import option
+
+EMBED = "embed RUN FOLDER -o FILE.npz|FILE.parquet [--domain target] [--device auto] [--file FILE]"
+MATCH = (
+    "match RUN QUERIES GALLERY [-k 5] [-o matches.csv] [--html sheet.html] [--query-domain target] "
+    "[--gallery-domain source] [--device auto] [--file FILE]"
+)
+
+
+def embed(words: list[str]) -> Path:
+    """Embed a folder of images into a file; interrupted, the same command goes on. Returns the file."""
+    output, words = option(words, "-o")
+    domain, words = side(words, "--domain", "target")
+    embedder, words = loaded(words, EMBED, folders=1)
+    if output is None:
+        raise UsageError(f"Say where to: domainmetric {EMBED}")
+    work = Embedding(embedder=embedder, folder=Path(words[0]), domain=domain, output=Path(output))
+    with counting("embed") as (begin, advance):
+        return work.carry_out(begin, advance)
+
+
+def matches(words: list[str]) -> list[Path]:
+    """Find the gallery images most like each query. Returns the files written: the table, and the sheet if asked for.
+
+    QUERIES and GALLERY are folders, images, or what `embed` wrote as .npz.
+    """
+    number, words = option(words, "-k")
+    output, words = option(words, "-o")
+    html, words = option(words, "--html")
+    asking, words = side(words, "--query-domain", "target")
+    asked, words = side(words, "--gallery-domain", "source")
+    embedder, words = loaded(words, MATCH, folders=2)
+    if number is not None and not number.isdecimal():
+        raise UsageError(f"-k must be a whole number, but is '{number}'.")
+    sides = []
+    for word, domain in zip(words, (asking, asked), strict=True):
+        with counting(Path(word).name) as (begin, advance):
+            sides.append(rows_of(embedder, Path(word), domain, begin, advance))
+    queries, gallery = sides
+    found = match(queries.z, gallery.z, k=5 if number is None else int(number))
+    written = [Path(output or "matches.csv")]
+    write_bytes(written[0], table(queries, gallery, found).encode())
+    if html is not None:
+        written.append(Path(html))
+        write_bytes(written[1], sheet(queries, gallery, found).encode())
+    return written
+
+
+def table(queries: Rows, gallery: Rows, found: Found) -> str:
+    """CSV: query, rank, match, similarity. A name that a spreadsheet would take for a formula is quoted."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["query", "rank", "match", "similarity"])
+    for row, name in enumerate(queries.names):
+        for rank, (place, cosine) in enumerate(zip(found.index[row], found.similarity[row], strict=True), start=1):
+            writer.writerow([harmless(name), rank, harmless(gallery.names[place]), f"{cosine:.6f}"])
+    return text.getvalue()
+
+
+def harmless(name: str) -> str:
+    """The name, behind an apostrophe where a spreadsheet would compute it."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+
+
+def side(words: list[str], name: str, default: DomainName) -> tuple[DomainName, list[str]]:
+    """The domain that an option names."""
+    value, rest = option(words, name)
+    if value not in (None, "source", "target"):
+        raise UsageError(f"{name} must be source or target, but is '{value}'.")
+    return ("source" if value == "source" else "target") if value else default, rest
+
+
+def loaded(words: list[str], usage: str, *, folders: int) -> tuple[Embedder, list[str]]:
+    """The run's embedder and the words behind it, of which there must be as many as `folders`."""
+    device, words = option(words, "--device")
+    file, words = option(words, "--file")
+    if len(words) != folders + 1 or any(word.startswith("-") for word in words):
+        raise UsageError(f"Usage: domainmetric {usage}")
+    if device not in (None, "auto", "cpu", "cuda"):
+        raise UsageError(f"--device must be auto, cpu or cuda, but is '{device}'.")
+    place = {None: "auto", "auto": "auto", "cpu": "cpu", "cuda": "cuda"}[device]
+    return Embedder.load(words[0], device=place, names=names_of(file)), words[1:]  # type: ignore[arg-type]
+
+
+@contextmanager
+def counting(name: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[int], None]]]:
+    """A progress bar of images: what begins it, and what moves it on."""
+    with Progress(unit="image") as progress:
+        yield (lambda total, done: progress.phase(name, total, done)), (lambda more: progress.advance(num=more))
