@@ -12,12 +12,25 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from domainmetric.alarms.anchors import DeadAnchors
+    from domainmetric.alarms.base import Alarm, Finding
+    from domainmetric.alarms.below_source import BelowSource
+    from domainmetric.alarms.collapse import Collapse, OneClass
+    from domainmetric.alarms.default import default_alarms
+    from domainmetric.alarms.discriminator import ChanceDiscriminator, PerfectDiscriminator
+    from domainmetric.alarms.divergence import Divergence
+    from domainmetric.alarms.idle_term import IdleTerm
+    from domainmetric.alarms.miswired import Miswired
+    from domainmetric.alarms.non_finite import NonFinite
+    from domainmetric.alarms.sight import Sight
+    from domainmetric.alarms.stuck_loss import StuckLoss
     from domainmetric.alignment.base import AlignmentTerm
     from domainmetric.alignment.coral import Coral
     from domainmetric.alignment.dann import Dann
     from domainmetric.alignment.information import InformationMaximization
     from domainmetric.alignment.mmd import Mmd
     from domainmetric.anchors.adaptive import AdaptiveThreshold
+    from domainmetric.anchors.approximate import CellSearch
     from domainmetric.anchors.base import AnchorContext, AnchorMatcher, AnchorStrategy
     from domainmetric.anchors.cluster import Cluster
     from domainmetric.anchors.confident import Confident
@@ -30,6 +43,7 @@ if TYPE_CHECKING:
     from domainmetric.anchors.prototype import Prototype
     from domainmetric.anchors.quota import ClassQuota
     from domainmetric.anchors.random import RandomAnchors
+    from domainmetric.anchors.search import ExactSearch
     from domainmetric.anchors.threshold import Threshold
     from domainmetric.anchors.transport import Transport
     from domainmetric.data.augment import Augment
@@ -53,6 +67,7 @@ if TYPE_CHECKING:
     from domainmetric.data.view_bank import AlbumentationsViews, Pipeline
     from domainmetric.data.views import Views, ViewStream
     from domainmetric.errors import (
+        Alarmed,
         ChecksumMismatch,
         ConfigError,
         DataError,
@@ -123,6 +138,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AdaptationPhase",
     "AdaptiveThreshold",
+    "Alarm",
+    "Alarmed",
     "AlbumentationsViews",
     "AlignmentTerm",
     "AllLabels",
@@ -135,9 +152,12 @@ __all__ = [
     "Balanced",
     "Bank",
     "Banks",
+    "BelowSource",
     "BestScore",
     "Branches",
+    "CellSearch",
     "CenterCrop",
+    "ChanceDiscriminator",
     "ChecksumMismatch",
     "Chord",
     "ChordSquared",
@@ -145,6 +165,7 @@ __all__ = [
     "Classify",
     "ClassifyLabelledTarget",
     "Cluster",
+    "Collapse",
     "Confident",
     "ConfigError",
     "Constant",
@@ -155,10 +176,12 @@ __all__ = [
     "Dann",
     "DataError",
     "DataNotPrepared",
+    "DeadAnchors",
     "DigitViews",
     "Disjoint",
     "Distance",
     "DistanceWeighted",
+    "Divergence",
     "Domain",
     "DomainMetricError",
     "Dtn",
@@ -167,7 +190,9 @@ __all__ = [
     "EasyPositiveSemiHardNegative",
     "EpochGroups",
     "Evaluation",
+    "ExactSearch",
     "Experiment",
+    "Finding",
     "FirstOrder",
     "Framing",
     "FromMatrix",
@@ -178,6 +203,7 @@ __all__ = [
     "HardNegative",
     "HardPositiveHardNegative",
     "HingeEmbedding",
+    "IdleTerm",
     "ImageSet",
     "Imbalanced",
     "InformationMaximization",
@@ -194,6 +220,7 @@ __all__ = [
     "Metric",
     "MetricLoss",
     "Miner",
+    "Miswired",
     "Mmd",
     "Mnist",
     "Model",
@@ -201,6 +228,8 @@ __all__ = [
     "Mutual",
     "NTXent",
     "Nearest",
+    "NonFinite",
+    "OneClass",
     "OneCycle",
     "Optimizer",
     "Oracle",
@@ -210,6 +239,7 @@ __all__ = [
     "Part",
     "PartContext",
     "PartModule",
+    "PerfectDiscriminator",
     "Phase",
     "Pipeline",
     "PixelNearest",
@@ -233,6 +263,7 @@ __all__ = [
     "SemiHardTriplet",
     "Separate",
     "Shuffled",
+    "Sight",
     "SigmoidRamp",
     "SklearnDigits",
     "SmallCnn",
@@ -241,6 +272,7 @@ __all__ = [
     "SphereDistance",
     "Step",
     "StreetDigits",
+    "StuckLoss",
     "SupCon",
     "Svhn",
     "TargetSampling",
@@ -255,17 +287,31 @@ __all__ = [
     "Usps",
     "ViewStream",
     "Views",
+    "default_alarms",
     "resume",
     "run",
 ]
 
 _HOMES = {
+    "alarms.anchors": ("DeadAnchors",),
+    "alarms.base": ("Alarm", "Finding"),
+    "alarms.below_source": ("BelowSource",),
+    "alarms.collapse": ("Collapse", "OneClass"),
+    "alarms.default": ("default_alarms",),
+    "alarms.discriminator": ("ChanceDiscriminator", "PerfectDiscriminator"),
+    "alarms.divergence": ("Divergence",),
+    "alarms.idle_term": ("IdleTerm",),
+    "alarms.miswired": ("Miswired",),
+    "alarms.non_finite": ("NonFinite",),
+    "alarms.sight": ("Sight",),
+    "alarms.stuck_loss": ("StuckLoss",),
     "alignment.base": ("AlignmentTerm",),
     "alignment.coral": ("Coral",),
     "alignment.dann": ("Dann",),
     "alignment.information": ("InformationMaximization",),
     "alignment.mmd": ("Mmd",),
     "anchors.adaptive": ("AdaptiveThreshold",),
+    "anchors.approximate": ("CellSearch",),
     "anchors.base": (
         "AnchorContext",
         "AnchorMatcher",
@@ -282,6 +328,7 @@ _HOMES = {
     "anchors.prototype": ("Prototype",),
     "anchors.quota": ("ClassQuota",),
     "anchors.random": ("RandomAnchors",),
+    "anchors.search": ("ExactSearch",),
     "anchors.threshold": ("Threshold",),
     "anchors.transport": ("Transport",),
     "data.augment": ("Augment",),
@@ -320,6 +367,7 @@ _HOMES = {
         "Views",
     ),
     "errors": (
+        "Alarmed",
         "ChecksumMismatch",
         "ConfigError",
         "DataError",

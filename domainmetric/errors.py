@@ -52,6 +52,10 @@ class RunFolderError(DomainMetricError, ValueError):
     """A folder is not a run, is damaged, or is in use by another process."""
 
 
+class Alarmed(DomainMetricError):
+    """An alarm stopped the run, as the experiment asked."""
+
+
 class Interrupted(DomainMetricError):
     """The run was asked to stop; its state was saved and can be resumed."""
 

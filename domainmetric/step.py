@@ -17,6 +17,8 @@ Need = Literal["target", "labelled_target", "pairs", "matches", "matched", "matc
 """`target`: a target batch; `labelled_target`: the labelled stream; `pairs`: the pairs among all rows; `matches`: who
 stands for whom; `matched`: the matched source items, encoded again; `matched_target`: target items that stand for the
 random source items, encoded again."""
+Side = Literal["source", "target"]
+"""Whose embeddings."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,3 +94,7 @@ class Part(ABC):
     def needs(self) -> frozenset[Need]:
         """What the step must prepare for it beside the source batch."""
         return frozenset()
+
+    def moves(self, progress: float) -> frozenset[Side]:
+        """Whose embeddings should have a gradient of it where `progress` of the phase is done: alarms go by this."""
+        return frozenset({"target"}) if "target" in self.needs else frozenset({"source"})

@@ -18,7 +18,7 @@ from domainmetric.miners.base import Miner
 from domainmetric.miners.hard import HardNegative
 from domainmetric.pairs import Role, Roles, StepPairs, extend
 from domainmetric.schedules import Constant, Schedule
-from domainmetric.step import Need, Part, PartContext, PartModule, Step
+from domainmetric.step import Need, Part, PartContext, PartModule, Side, Step
 from domainmetric.types import Encoded, Pairs
 
 BOTH_DIRECTIONS = (Roles(), Roles(anchor="target", positive="matched", negative="matched"))
@@ -31,6 +31,16 @@ SOURCE_DIRECTIONS = (
 TARGET_ANCHORS = (Roles(anchor="matched_target", positive="source", negative="source"),)
 """The reverse direction: for each random source item the nearest target item that is matched to its class, as anchor
 of triplets with true labels. Beside the others: `roles=BOTH_DIRECTIONS + TARGET_ANCHORS`."""
+
+
+SIDES: dict[Role, tuple[Side, ...]] = {
+    "source": ("source",),
+    "matched": ("source",),
+    "target": ("target",),
+    "matched_target": ("target",),
+    "both": ("source", "target"),
+}
+"""Whose embeddings the rows of a role are."""
 
 
 def check_smoothing(value: float) -> None:
@@ -81,6 +91,9 @@ class ClassifyLabelledTarget(Part):
     @property
     def needs(self) -> frozenset[Need]:
         return frozenset({"labelled_target"})
+
+    def moves(self, progress: float) -> frozenset[Side]:
+        return frozenset()  # the labelled stream is encoded apart from the batches whose embeddings are looked at
 
     def build(self, context: PartContext) -> PartModule:
         return _ClassifyLabelledTarget(self.label_smoothing)
@@ -139,6 +152,10 @@ class Metric(Part):
         if "matched_target" in groups:
             needs.add("matched_target")
         return frozenset(needs)
+
+    def moves(self, progress: float) -> frozenset[Side]:
+        groups = {group for roles in self.roles for group in (roles.anchor, roles.positive, roles.negative)}
+        return frozenset(side for group in groups for side in SIDES[group])
 
     def build(self, context: PartContext) -> PartModule:
         memories = _Memories(self.roles, self.memory, context.embedding_dim) if self.memory is not None else None

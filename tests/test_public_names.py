@@ -13,19 +13,21 @@ import pytest
 import domainmetric
 
 PUBLIC = """
-AdaptationPhase AdaptiveThreshold AlbumentationsViews AlignmentTerm AllLabels AnchorContext AnchorMatcher AnchorStrategy
-Augment Augmentation Backbone Balanced Bank Banks BestScore Branches CenterCrop ChecksumMismatch Chord ChordSquared
-ClassQuota Classify ClassifyLabelledTarget Cluster Confident ConfigError Constant Contrastive Coral Cosine
-CrossBatchMemory Dann DataError DataNotPrepared DigitViews Disjoint Distance DistanceWeighted Domain DomainMetricError
-Dtn EasyPositiveEasyNegative EasyPositiveHardNegative EasyPositiveSemiHardNegative EpochGroups Evaluation Experiment
-FirstOrder Framing FromMatrix FromPairwise Geodesic Group Groups HardNegative HardPositiveHardNegative HingeEmbedding
+AdaptationPhase AdaptiveThreshold Alarm Alarmed AlbumentationsViews AlignmentTerm AllLabels AnchorContext AnchorMatcher
+AnchorStrategy Augment Augmentation Backbone Balanced Bank Banks BelowSource BestScore Branches CellSearch CenterCrop
+ChanceDiscriminator ChecksumMismatch Chord ChordSquared ClassQuota Classify ClassifyLabelledTarget Cluster Collapse
+Confident ConfigError Constant Contrastive Coral Cosine CrossBatchMemory Dann DataError DataNotPrepared DeadAnchors
+DigitViews Disjoint Distance DistanceWeighted Divergence Domain DomainMetricError Dtn EasyPositiveEasyNegative
+EasyPositiveHardNegative EasyPositiveSemiHardNegative EpochGroups Evaluation ExactSearch Experiment Finding FirstOrder
+Framing FromMatrix FromPairwise Geodesic Group Groups HardNegative HardPositiveHardNegative HingeEmbedding IdleTerm
 ImageSet Imbalanced InformationMaximization Interrupted LastCheckpoint LossValue Lp MarginTriplet MarginViolating
-MatchedBalanced Matches Member Memory Metric MetricLoss Miner Mmd Mnist Model MultiSimilarity Mutual NTXent Nearest
-OneCycle Optimizer Oracle Pad Pair Pairs Part PartContext PartModule Phase Pipeline PixelNearest PmlLoss PmlMiner
-Propagation Prototype RandomAnchors RandomTriplets Resize Roles RunFolderError Runtime Sampling Schedule SecondOrder
-Selection SelectionScore SelectivelyContrastive SemiHard SemiHardTriplet Separate Shuffled SigmoidRamp SklearnDigits
-SmallCnn SoftMarginTriplet SourcePhase SphereDistance Step StreetDigits SupCon Svhn TargetSampling Term Threshold Tied
-Tracking Transport TripletLoss Triplets UsageError Usps ViewStream Views resume run
+MatchedBalanced Matches Member Memory Metric MetricLoss Miner Miswired Mmd Mnist Model MultiSimilarity Mutual NTXent
+Nearest NonFinite OneClass OneCycle Optimizer Oracle Pad Pair Pairs Part PartContext PartModule PerfectDiscriminator
+Phase Pipeline PixelNearest PmlLoss PmlMiner Propagation Prototype RandomAnchors RandomTriplets Resize Roles
+RunFolderError Runtime Sampling Schedule SecondOrder Selection SelectionScore SelectivelyContrastive SemiHard
+SemiHardTriplet Separate Shuffled Sight SigmoidRamp SklearnDigits SmallCnn SoftMarginTriplet SourcePhase SphereDistance
+Step StreetDigits StuckLoss SupCon Svhn TargetSampling Term Threshold Tied Tracking Transport TripletLoss Triplets
+UsageError Usps ViewStream Views default_alarms resume run
 """.split()  # noqa: SIM905 (a hundred names read better as text)
 
 

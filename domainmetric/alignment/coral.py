@@ -13,7 +13,7 @@ from torch import Tensor
 
 from domainmetric.alignment.base import AlignmentTerm
 from domainmetric.geometry import at_least_float32
-from domainmetric.step import PartContext, PartModule, Step
+from domainmetric.step import PartContext, PartModule, Side, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,9 @@ class Coral(AlignmentTerm):
     embeddings have covariances of trace 1 (nearly), so the value is below 1 / (2 d^2), 3e-5 at d = 128: beside other
     terms it takes a weight of 1e4 or more to be felt.
     """
+
+    def moves(self, progress: float) -> frozenset[Side]:
+        return frozenset({"source", "target"})
 
     def build(self, context: PartContext) -> PartModule:
         return _Coral()

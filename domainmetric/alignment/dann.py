@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from domainmetric.alignment.base import AlignmentTerm
 from domainmetric.errors import ConfigError
 from domainmetric.schedules import Schedule, SigmoidRamp
-from domainmetric.step import PartContext, PartModule, Step
+from domainmetric.step import PartContext, PartModule, Side, Step
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
@@ -40,6 +40,9 @@ class Dann(AlignmentTerm):
     def __post_init__(self) -> None:
         if self.hidden < 1:
             raise ConfigError(f"Dann.hidden must be positive, but is {self.hidden}.")
+
+    def moves(self, progress: float) -> frozenset[Side]:
+        return frozenset({"source", "target"}) if self.strength.at(progress) > 0 else frozenset()
 
     def build(self, context: PartContext) -> PartModule:
         return _Dann(self, context.embedding_dim)

@@ -10,7 +10,7 @@ from torch import Tensor
 from domainmetric.alignment.base import AlignmentTerm
 from domainmetric.errors import ConfigError
 from domainmetric.statistics import BANDWIDTHS, mmd2
-from domainmetric.step import PartContext, PartModule, Step
+from domainmetric.step import PartContext, PartModule, Side, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,9 @@ class Mmd(AlignmentTerm):
     def __post_init__(self) -> None:
         if not self.bandwidths or min(self.bandwidths) <= 0:
             raise ConfigError(f"Mmd.bandwidths must name at least one positive factor, but is {self.bandwidths}.")
+
+    def moves(self, progress: float) -> frozenset[Side]:
+        return frozenset({"source", "target"})
 
     def build(self, context: PartContext) -> PartModule:
         return _Mmd(self.bandwidths)

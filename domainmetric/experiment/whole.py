@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from domainmetric.alarms.base import Alarm
+from domainmetric.alarms.default import default_alarms
+from domainmetric.alarms.fallback import calmer
 from domainmetric.anchors.base import AnchorStrategy
 from domainmetric.data.draws import Balanced
 from domainmetric.data.pair import Pair
@@ -61,6 +64,8 @@ class Experiment:
     """Which checkpoint is reported."""
     evaluation: Evaluation = field(default_factory=Evaluation)
     """Looks at the model during and after the run."""
+    alarms: dict[str, Alarm] = field(default_factory=default_alarms)
+    """What watches the training, by name; the default is all there is, and an empty mapping is silence."""
     runtime: Runtime = field(default_factory=Runtime)
     """Device, precision, threads."""
     tracking: Tracking = field(default_factory=Tracking)
@@ -85,6 +90,7 @@ class Experiment:
         self._check_batches()
         self._check_memory()
         self._check_optimizers()
+        self._check_alarms()
 
     def _check_terms(self) -> None:
         named = {name for phase in self.phases.values() for name in phase.terms}
@@ -159,6 +165,14 @@ class Experiment:
                     f"Phase '{name}' gives a branch an optimizer of its own, but {type(self.model.branches).__name__} "
                     "has one branch for both domains. Set `optimizer` alone."
                 )
+
+    def _check_alarms(self) -> None:
+        calmed = any(calmer(term) is not None for term in self.terms.values())
+        for name in (name for name, alarm in self.alarms.items() if alarm.action == "fallback" and not calmed):
+            raise ConfigError(
+                f"The alarm '{name}' would fall back, but no term has what is exchanged then: HPHN, L1 or Dann. Set "
+                "its action to 'warn' or 'stop'."
+            )
 
     def uses_anchors(self, phase: Phase) -> bool:
         """Whether a phase asks the anchor strategy anything."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from domainmetric.alarms.base import Alarm
 from domainmetric.anchors.base import AnchorStrategy
 from domainmetric.anchors.search import Search
 from domainmetric.data.domain import Domain
@@ -30,8 +31,8 @@ from tests import reference
 from tests.contracts.family import members, modules, named
 
 FAMILIES: tuple[type, ...] = (
-    AnchorStrategy, Backbone, Branches, Distance, Domain, Framing, MetricLoss, Miner, Part, Phase, Schedule, Selection,
-    Sampling, Search, SelectionScore, TargetSampling,
+    Alarm, AnchorStrategy, Backbone, Branches, Distance, Domain, Framing, MetricLoss, Miner, Part, Phase, Schedule,
+    Selection, Sampling, Search, SelectionScore, TargetSampling,
 )  # fmt: skip
 FACTORIES: dict[type, dict[str, Callable[[], Any]]] = {
     Distance: {**reference.DISTANCE_FACTORIES},
