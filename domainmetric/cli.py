@@ -24,11 +24,13 @@ from domainmetric.usage import complaint, only, option, summary
 if TYPE_CHECKING:
     from domainmetric.experiment import Experiment
 
+ACCEPT = "--accept-changes"
 HELP = """\
 domainmetric: cross-domain metric learning
 
   domainmetric run FILE[:RECIPE] [--field=value ...]   train and evaluate; prints the run folder on its last line
-  domainmetric resume RUN [--file FILE]                continue an interrupted run
+  domainmetric resume RUN [--file FILE]                continue an interrupted run; with --accept-changes even where
+                                                       versions, threads, code or data have changed since
   domainmetric show RUN [--json]                       what a run reached
   domainmetric profile FILE[:RECIPE] [--field=value ...]   where the time of a step goes
   domainmetric ablate FILE[:ABLATION] [--seeds N | --seeds A B C] [--workers 2] [--folder FOLDER] [--field=value ...]
@@ -153,11 +155,11 @@ def finish(folder: Path) -> None:
 def resume_command(words: list[str]) -> None:
     """Continue a run."""
     file, rest = option(words, "--file")
-    folder = only(rest, "resume RUN [--file FILE]")
+    folder = only([word for word in rest if word != ACCEPT], f"resume RUN [--file FILE] [{ACCEPT}]")
     from domainmetric.recipes import names_of
     from domainmetric.runner import resume
 
-    finish(resume(Path(folder), names_of(file)))
+    finish(resume(Path(folder), names_of(file), accept_changes=ACCEPT in rest))
 
 
 def show_command(words: list[str]) -> None:

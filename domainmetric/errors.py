@@ -52,6 +52,14 @@ class RunFolderError(DomainMetricError, ValueError):
     """A folder is not a run, is damaged, or is in use by another process."""
 
 
+class Damaged(RunFolderError):
+    """A file of a run folder does not hold what was written there."""
+
+
+class NotWritten(RunFolderError):
+    """The disk refused a file of a run folder. What was written before is kept, so that the run can be resumed."""
+
+
 class Alarmed(DomainMetricError):
     """An alarm stopped the run, as the experiment asked."""
 

@@ -119,7 +119,6 @@ def draw(session: Session, final: Final, matched: Matched) -> None:
     """Every figure of a run, into its folder `figures/` and its log."""
     experiment, data = session.experiment, session.data
     classes, folder = data.source_train.classes, session.folder / "figures"
-    folder.mkdir(exist_ok=True)
     run = f"{experiment.name}, seed {experiment.seed}"
     phases = {name: first_step(experiment, index) for index, name in enumerate(experiment.phases)}
     z_source, z_target = (part.z.float().cpu().numpy() for part in (final.source_test, final.target_test))

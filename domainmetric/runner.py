@@ -9,19 +9,23 @@ from typing import Any
 
 from torch import Tensor
 
-from domainmetric.errors import Interrupted, RunFolderError
+from domainmetric import durable
+from domainmetric.errors import Damaged, Interrupted, NotWritten, RunFolderError
 from domainmetric.experiment import Experiment
 from domainmetric.reporting import draw, summarize
 from domainmetric.serialize import from_json, known_names, to_json
 from domainmetric.training import folder as run_folder
 from domainmetric.training import runtime
 from domainmetric.training.batches import data_root, load
-from domainmetric.training.checkpoint import read_json, read_tensors, write_json
+from domainmetric.training.checkpoint import read_json, read_tensors, write_json, write_tensors
+from domainmetric.training.circumstances import circumstances, differences
 from domainmetric.training.evaluation import Look
 from domainmetric.training.final import EMBEDDINGS, MATCHES, Final, final_matches, matches_table, save_arrays
 from domainmetric.training.phases import (
     CHECKPOINT,
     MODEL,
+    PREVIOUS,
+    SELECTED,
     network_tensors,
     new_network,
     run_phase,
@@ -47,27 +51,19 @@ def run(experiment: Experiment) -> Path:
 
 def new_folder(experiment: Experiment) -> Path:
     """A run folder with its record, in which nothing has been done yet: `resume` begins it. Raises DataNotPrepared."""
-    record = {"experiment": to_json(experiment), "data": data_hashes(experiment)}
+    record = {"experiment": to_json(experiment), **circumstances(experiment)}
     folder = run_folder.create(experiment)  # made last: what cannot be recorded leaves no folder behind
     write_json(folder / run_folder.EXPERIMENT, record)
     return folder
 
 
-def data_hashes(experiment: Experiment) -> dict[str, Any]:
-    """Hashes of both domains' images. Raises DataNotPrepared."""
-    root = data_root(experiment)
-    return {side: getattr(experiment.data, side).hashes(root) for side in ("source", "target")}
-
-
-def resume(folder: Path, names: Mapping[str, Any] | None = None) -> Path:
+def resume(folder: Path, names: Mapping[str, Any] | None = None, *, accept_changes: bool = False) -> Path:
     """Continue an interrupted run where its last checkpoint left it; a finished run is left as it is.
 
-    `names` are the classes and functions of a user's file, where the run used one (`serialize.user_names`).
+    `names` are the classes and functions of a user's file, where the run used one (`serialize.user_names`). Where the
+    run depends on something that has changed since, `accept_changes` waives the refusal, and the log tells so.
     """
-    experiment = read_experiment(folder, names)
-    if (folder / run_folder.REPORT).is_file():
-        return folder
-    return carry_out(folder, experiment)
+    return carry_out(folder, read_experiment(folder, names), accept_changes=accept_changes)
 
 
 def read_experiment(folder: Path, names: Mapping[str, Any] | None = None) -> Experiment:
@@ -79,66 +75,117 @@ def read_experiment(folder: Path, names: Mapping[str, Any] | None = None) -> Exp
     return experiment
 
 
-def carry_out(folder: Path, experiment: Experiment) -> Path:
+def carry_out(folder: Path, experiment: Experiment, *, accept_changes: bool = False) -> Path:
+    """Do what is left to do of a run, alone in its folder. Interrupted and NotWritten say how it goes on."""
+    try:
+        with run_folder.lock(folder):
+            if not (folder / run_folder.REPORT).is_file():
+                durable.sweep(folder)
+                work(folder, experiment, accept_changes=accept_changes)
+            for name in (CHECKPOINT, PREVIOUS):
+                durable.remove(folder / name)
+    except (Interrupted, NotWritten) as stopped:
+        raise type(stopped)(f"{stopped} Continue with: domainmetric resume {folder}") from stopped
+    return folder
+
+
+def work(folder: Path, experiment: Experiment, *, accept_changes: bool) -> None:
     """Train what is left to train, evaluate, and write the report."""
     fabric = runtime.fabric(experiment.runtime)
-    written = read_json(folder / run_folder.EXPERIMENT)
-    with (
-        run_folder.lock(folder),
-        runtime.threads(experiment.runtime),
-        closing(start_mirror(folder, experiment.tracking)),
-        closing(Log(folder)) as log,  # closed before the mirror, which then knows that nothing follows
-        StopFlag() as stop,
-    ):
-        machine = runtime.description(fabric.device)
-        write_json(folder / run_folder.EXPERIMENT, {**written, "machine": machine})
-        data = load(experiment, data_root(experiment), fabric.device)
-        network = new_network(experiment, fabric.device)
-        with Progress() as progress:
+    with runtime.threads(experiment.runtime):
+        now = {**circumstances(experiment), "machine": runtime.description(fabric.device)}
+        changes = compare(folder, now, accept_changes=accept_changes)
+        with (
+            closing(start_mirror(folder, experiment.tracking)),
+            closing(Log(folder)) as log,  # closed before the mirror, which then knows that nothing follows
+            StopFlag() as stop,
+            Progress() as progress,
+        ):
+            record_circumstances(folder, now, changes, log)
+            data = load(experiment, data_root(experiment), fabric.device)
             session = Session(
                 folder=folder,
                 experiment=experiment,
                 fabric=fabric,
                 data=data,
-                data_hashes=written["data"],
+                data_hashes=now["data"],
                 look=Look.choose(experiment, data),
-                network=network,
+                network=new_network(experiment, fabric.device),
                 log=log,
                 progress=progress,
                 stop=stop,
             )
             record, saved = start(session)
-            try:
-                state = train_phases(session, record, saved)
-            except Interrupted as asked:
-                raise Interrupted(f"{asked} Continue with: domainmetric resume {folder}") from asked
-        load_weights(network, read_tensors(folder / MODEL)[0])
-        with fabric.autocast():
-            final = Final(experiment, network, data)
-            matches = final_matches(state, data)
-            table = None if matches is None or state.teacher is None else matches_table(*matches, state.teacher, data)
-        report = summarize(session, record, final, matches, machine)
-        save_arrays(final.embeddings(), folder / EMBEDDINGS)
-        if table is not None:
-            save_arrays(table, folder / MATCHES)
-        draw(session, final, matches)
-        log.summary(report)
-        write_json(folder / run_folder.REPORT, report)
-        (folder / CHECKPOINT).unlink(missing_ok=True)
-    return folder
+            finish(session, record, train_phases(session, record, saved), now["machine"])
+
+
+def compare(folder: Path, now: Mapping[str, Any], *, accept_changes: bool) -> list[str]:
+    """What has changed since the run was made or, for the machine, since it was trained, and was accepted.
+
+    Raises RunFolderError where it was not.
+    """
+    written = read_json(folder / run_folder.EXPERIMENT)
+    trained = (folder / CHECKPOINT).is_file() or (folder / PREVIOUS).is_file()
+    changes = differences(written, {name: value for name, value in now.items() if trained or name != "machine"})
+    if changes and not accept_changes:
+        raise RunFolderError(
+            f"{folder} cannot be continued as it was begun: {'; '.join(changes)}. Restore what has changed, or begin a "
+            f"new run; or continue it all the same, with other numbers: domainmetric resume {folder} --accept-changes"
+        )
+    return changes
+
+
+def record_circumstances(folder: Path, now: Mapping[str, Any], changes: list[str], log: Log) -> None:
+    """Write down what the run depends on, where that is not known or was changed; a change is told in the log."""
+    if changes:
+        log.event("changes accepted", f"Since the run was begun, {'; '.join(changes)}.")
+        log.save()
+    written = read_json(folder / run_folder.EXPERIMENT)
+    if changes or "machine" not in written or differences(written, now):
+        write_json(folder / run_folder.EXPERIMENT, {**written, **now})
 
 
 def start(session: Session) -> tuple[Record, dict[str, Tensor] | None]:
-    """Nothing done yet, or what the checkpoint says; the log is cut back to it."""
-    path = session.folder / CHECKPOINT
-    if not path.is_file():
-        session.log.cut_back(0)
-        return Record(), None
-    saved, facts = read_tensors(path)
-    record = Record(**facts)
-    load_weights(session.network, group(saved).get("network", {}))
-    session.log.cut_back(record.log_size)
-    return record, saved
+    """Take up the last checkpoint that is good, or nothing where there is none; the log is cut back to it."""
+    for name in (CHECKPOINT, PREVIOUS):
+        path = session.folder / name
+        if not path.is_file():
+            continue
+        try:
+            saved, facts = read_tensors(path)
+            record = Record(**facts)
+            session.log.cut_back(record.log_size)
+        except Damaged as error:
+            session.log.event("checkpoint damaged", f"{error} The run goes on from the one before, or else anew.")
+            durable.remove(path)
+            continue
+        parts = group(saved)
+        load_weights(session.network, parts.get("network", {}))
+        if SELECTED in parts:
+            write_tensors(session.folder / MODEL, parts[SELECTED], {"step": record.selected_step})
+        phase = list(session.experiment.phases)[record.phase]
+        session.log.event("resumed", f"From step {record.step} of the phase '{phase}'.")
+        return record, saved
+    session.log.cut_back(0)
+    return Record(), None
+
+
+def finish(session: Session, record: Record, state: PhaseState, machine: dict[str, Any]) -> None:
+    """Evaluate the network that is reported, and write everything down; the report comes last, and ends the run."""
+    folder, data = session.folder, session.data
+    load_weights(session.network, read_tensors(folder / MODEL)[0])
+    with session.fabric.autocast():
+        final = Final(session.experiment, session.network, data)
+        matches = final_matches(state, data)
+        table = None if matches is None or state.teacher is None else matches_table(*matches, state.teacher, data)
+    report = summarize(session, record, final, matches, machine)
+    save_arrays(final.embeddings(), folder / EMBEDDINGS)
+    if table is not None:
+        save_arrays(table, folder / MATCHES)
+    draw(session, final, matches)
+    session.log.summary(report)
+    session.log.close()
+    write_json(folder / run_folder.REPORT, report)
 
 
 def train_phases(session: Session, record: Record, saved: dict[str, Tensor] | None) -> PhaseState:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from domainmetric import durable
 from domainmetric.ablation import runs, tables
 from domainmetric.ablation.display import Display
 from domainmetric.ablation.plan import Ablation, Job, cores
@@ -20,7 +21,6 @@ from domainmetric.ablation.sheets import Sheet
 from domainmetric.ablation.summary import summarize
 from domainmetric.errors import ConfigError, DomainMetricError, Interrupted, RunFolderError
 from domainmetric.serialize import from_json, known_names, to_json
-from domainmetric.training.checkpoint import write_bytes
 from domainmetric.training.folder import lock
 from domainmetric.training.stop import StopFlag
 
@@ -155,7 +155,7 @@ def conclude(ablation: Ablation, works: list[Work], command: str) -> Outcome:
         "table.tex": "\n".join(sheet.latex() for sheet in found),
     }
     for name, text in texts.items():
-        write_bytes(ablation.folder / name, text.encode())
+        durable.write(ablation.folder / name, text.encode())
     return Outcome(works=works, sheets=found, problem=problem(works, command))
 
 

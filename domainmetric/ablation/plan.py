@@ -11,8 +11,8 @@ from typing import Any
 
 from domainmetric.errors import ConfigError
 from domainmetric.experiment import Experiment
-from domainmetric.runner import data_hashes
 from domainmetric.serialize import CLASS, content_hash, to_json
+from domainmetric.training.circumstances import data_hashes
 from domainmetric.training.phases import reusable
 
 BASELINE = "baseline"

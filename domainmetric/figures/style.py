@@ -5,16 +5,15 @@ Figures are made without pyplot, so drawing one neither opens a window nor chang
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from textwrap import wrap
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from domainmetric.errors import RunFolderError
+from domainmetric import durable
 
 # M. A. Petroff, "Accessible color sequences for data visualization", arXiv 2107.02270 (ten-color set).
 PALETTE = (
@@ -78,22 +77,14 @@ def note(axes: Axes, text: str) -> None:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write the figure as a PNG; the file appears whole or not at all. Raises RunFolderError if it cannot be written.
+    """Write the figure as a PNG; the file appears whole or not at all. Raises NotWritten if it cannot be written.
 
     The same figure gives the same bytes: no date and no version goes into the file.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(beside, format="png", dpi=DPI, facecolor=PAPER, metadata={"Software": None})
-        beside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
-        reason = error.strerror or error
-        raise RunFolderError(
-            f"Could not write the figure {path}: {reason}. Free space there or choose another."
-        ) from error
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=DPI, facecolor=PAPER, metadata={"Software": None})
+    durable.make_folder(path.parent)
+    durable.write(path, picture.getvalue())
     return path
 
 

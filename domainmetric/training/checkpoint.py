@@ -1,46 +1,26 @@
-"""Tensors and facts in one safetensors file: written beside and renamed, so a reader sees the old or the new one."""
+"""Tensors and facts in one safetensors file, under a digest that covers every byte of it; and files of JSON."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
-from domainmetric.errors import RunFolderError
+from domainmetric import durable
+from domainmetric.errors import Damaged, RunFolderError
 
-
-def write_bytes(path: Path, payload: bytes) -> None:
-    """Write a file so that a crash leaves either the old content or the new. Raises RunFolderError if it cannot."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with beside.open("wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise RunFolderError(
-            f"Could not write {path}: {error.strerror or error}. What was written before is untouched; make room or "
-            f"fix the permissions, then continue with: domainmetric resume {path.parent}"
-        ) from error
+KEY, MARK, DIGITS = "domainmetric", b'"domainmetric":"', 32
+"""Where the header keeps the digest and, right behind it, the facts as JSON. One key: several come in any order."""
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically."""
-    write_bytes(path, (json.dumps(value, indent=2, default=str) + "\n").encode())
+    """Write a JSON file, whole or not at all."""
+    durable.write(path, (json.dumps(value, indent=2, default=str) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
@@ -53,34 +33,33 @@ def read_json(path: Path) -> Any:
         raise RunFolderError(f"{path} is damaged: {error}.") from error
 
 
-def digest(tensors: dict[str, Tensor]) -> str:
-    """A hash over names, shapes, types and bytes."""
-    total = hashlib.blake2b(digest_size=16)
-    for name in sorted(tensors):
-        value = tensors[name].detach().cpu().contiguous()
-        total.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
-        total.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return total.hexdigest()
-
-
-def write_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Write tensors, facts (as JSON in the header) and their digest."""
+def write_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any], *, keep: Path | None = None) -> None:
+    """Write tensors and facts. The file that bore the name becomes `keep`, once the new one is known to be good."""
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    header = {"facts": json.dumps(facts), "digest": digest(plain)}
-    write_bytes(path, save(plain, metadata=header))
+    durable.write(path, seal(save(plain, metadata={KEY: "0" * DIGITS + json.dumps(facts)})), keep=keep)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and facts of a file that `write_tensors` wrote. Raises RunFolderError where it is damaged or absent."""
-    if not path.is_file():
-        raise RunFolderError(f"{path} does not exist, so there is nothing to load.")
+    """Tensors and facts of a file that `write_tensors` wrote, in memory of their own.
+
+    Raises RunFolderError where there is none, and Damaged where a single byte is another.
+    """
     try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        facts = json.loads(header["facts"])
-    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
-        raise RunFolderError(f"{path} is damaged or not a checkpoint: {error}.") from error
-    if digest(tensors) != header.get("digest"):
-        raise RunFolderError(f"{path} is damaged: its content does not agree with its digest.")
-    return tensors, facts
+        content = path.read_bytes()
+        if content != seal(content):
+            raise Damaged(f"{path} is damaged or no checkpoint of this version: its digest does not fit.")
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        facts = json.loads(header["__metadata__"][KEY][DIGITS:])
+        return {name: value.clone() for name, value in load(content).items()}, facts
+    except FileNotFoundError as error:
+        raise RunFolderError(f"{path} does not exist, so there is nothing to load.") from error
+    except (SafetensorError, KeyError, json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise Damaged(f"{path} is damaged or no checkpoint: {error}.") from error
+
+
+def seal(content: bytes) -> bytes:
+    """The content of a file with the digest of all its bytes in its place; what stood there does not count."""
+    before, mark, rest = content.partition(MARK)
+    blank = b"".join((before, mark, b"0" * DIGITS, rest[DIGITS:]))
+    digest = hashlib.blake2b(blank, digest_size=DIGITS // 2).hexdigest()
+    return b"".join((before, mark, digest.encode(), rest[DIGITS:]))

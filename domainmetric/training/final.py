@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from domainmetric import durable
 from domainmetric.experiment import Experiment
 from domainmetric.metrics.classification import accuracy, confusion, knn_accuracy, prototype_accuracy, prototypes
 from domainmetric.metrics.collapse import effective_rank, mean_cosine
@@ -17,7 +18,6 @@ from domainmetric.metrics.domain_gap import mmd, proxy_a_distance
 from domainmetric.metrics.retrieval import retrieval
 from domainmetric.models.network import Network
 from domainmetric.training.batches import RunData
-from domainmetric.training.checkpoint import write_bytes
 from domainmetric.training.evaluation import encode, judge
 from domainmetric.training.state import PhaseState
 from domainmetric.types import Encoded, ImageSet, Matches
@@ -151,5 +151,5 @@ def save_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> Path:
     """Write arrays as a compressed .npz, whole or not at all."""
     buffer = BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    write_bytes(path, buffer.getvalue())
+    durable.write(path, buffer.getvalue())
     return path

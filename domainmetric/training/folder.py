@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from domainmetric.errors import RunFolderError
+from domainmetric import durable
+from domainmetric.errors import NotWritten, RunFolderError
 from domainmetric.experiment import Experiment
 
 EXPERIMENT, REPORT = "experiment.json", "report.json"
@@ -22,15 +22,10 @@ def create(experiment: Experiment) -> Path:
         suffix = f"-{attempt}" if attempt else ""
         folder = experiment.runs_root / f"{experiment.name}-s{experiment.seed}-{stamp}{suffix}"
         try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise RunFolderError(
-                f"Could not make the run folder {folder}: {error.strerror}. Make room or fix the permissions, or "
-                "choose another place with --runs-root."
-            ) from error
-        return folder
+            if durable.make_folder(folder):
+                return folder
+        except NotWritten as error:
+            raise RunFolderError(f"{error} Or choose another place with --runs-root.") from error
     raise RunFolderError(f"{experiment.runs_root} holds a thousand runs of this second already.")
 
 
@@ -48,12 +43,10 @@ def check(folder: Path) -> Path:
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold the folder for this process. The lock goes with the process, so a dead one holds nothing."""
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    handle = durable.open_lock(folder / ".lock")
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunFolderError(f"{folder} is in use by another process. Wait for it, or stop it first.") from error
+        if not durable.take_lock(handle):
+            raise RunFolderError(f"{folder} is in use by another process. Wait for it, or stop it first.")
         yield
     finally:
         os.close(handle)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from domainmetric.anchors.base import AnchorContext, AnchorMatcher
-from domainmetric.errors import DataError
+from domainmetric.errors import Damaged, DataError
 from domainmetric.experiment import AdaptationPhase, BestScore, Experiment, Phase, SourcePhase
 from domainmetric.metrics.selection import Evidence
 from domainmetric.models.network import DomainName, Network
@@ -30,8 +30,11 @@ from domainmetric.training.phase_lock import alone
 from domainmetric.training.session import Record, Session
 from domainmetric.training.state import PhaseState, group, load_weights, set_training
 from domainmetric.training.target_anchors import TargetAnchors
+from domainmetric.training.tracking import of_process, read_log
 
-CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
+CHECKPOINT, PREVIOUS, MODEL = "checkpoint.safetensors", "checkpoint.previous.safetensors", "model.safetensors"
+SELECTED = "selected"
+"""The checkpoint's copy of the weights that are reported so far."""
 
 
 def first_step(experiment: Experiment, phase: int) -> int:
@@ -44,7 +47,7 @@ def run_phase(session: Session, record: Record, saved: dict[str, Tensor] | None)
     name = list(session.experiment.phases)[record.phase]
     key = reuse_key(session, name)
     if key is None or record.step > 0:
-        return train_phase(session, record, saved)[0]
+        return train_phase(session, record, saved)
     store = session.experiment.runs_root / ".phases" / f"{key}.safetensors"
 
     def waiting() -> None:
@@ -52,31 +55,30 @@ def run_phase(session: Session, record: Record, saved: dict[str, Tensor] | None)
 
     with alone(store, session.stop, waiting):
         if store.is_file():
-            return reuse(session, record, store)
-        state, written = train_phase(session, record, saved)
-        network = {k: v for k, v in state.tensors().items() if k.startswith("network/")}
-        write_tensors(store, network, {"seconds": record.seconds[name], "log": written})
+            with suppress(Damaged):  # then it is trained, and written anew
+                return reuse(session, record, store)
+        state = train_phase(session, record, saved)
+        told = [line for line in read_log(session.folder) if not of_process(line) and line["kind"] != "end"]
+        facts = {"run": session.folder.name, "seconds": record.seconds[name], "log": told}
+        write_tensors(store, network_tensors(session.network), facts)
         return state
 
 
-def train_phase(
-    session: Session, record: Record, saved: dict[str, Tensor] | None
-) -> tuple[PhaseState, list[tuple[int, Values]]]:
-    """Train the phase `record.phase` from where it stands. Returns what it left behind, and what it logged."""
+def train_phase(session: Session, record: Record, saved: dict[str, Tensor] | None) -> PhaseState:
+    """Train the phase `record.phase` from where it stands. Returns what it left behind."""
     experiment, began = session.experiment, time.perf_counter()
     name, phase = list(experiment.phases.items())[record.phase]
     state, batches = build(experiment, session.network, session.data, name, phase)
     session.progress.phase(name, phase.steps, record.step)
     if record.step > 0 and saved is not None:
         state.restore(saved, record.step)
-    written: list[tuple[int, Values]] = []
-    watch = watcher(session, record, state, phase, written)
+    watch = watcher(session, record, state, phase)
     if record.phase > 0 and record.step == 0:
         watch.evaluate(0)  # what the phase begins from, calibrated: a checkpoint that may be selected, too
     spent = record.seconds.get(name, 0.0) + time.perf_counter() - began  # a set-level matcher works when it is built
     with closing(batches):
         record.seconds[name] = train(session.fabric, experiment, phase, batches, state, watch, spent)
-    return state, written
+    return state
 
 
 def new_network(experiment: Experiment, device: torch.device) -> Network:
@@ -133,16 +135,13 @@ def build_matcher(experiment: Experiment, data: RunData) -> AnchorMatcher:
     return experiment.anchors.build(context)
 
 
-def watcher(
-    session: Session, record: Record, state: PhaseState, phase: Phase, written: list[tuple[int, Values]]
-) -> Watch:
+def watcher(session: Session, record: Record, state: PhaseState, phase: Phase) -> Watch:
     """Ties a phase to the run's log, progress bar, checkpoints and stop flag."""
     experiment, offset = session.experiment, first_step(session.experiment, record.phase)
     name = list(experiment.phases)[record.phase]
     last = record.phase == len(experiment.phases) - 1
 
     def log(step: int, values: Values) -> None:
-        written.append((step, values))
         session.log.metrics(offset + step, values)
 
     def evaluate(step: int) -> None:
@@ -206,9 +205,12 @@ def keep(session: Session, record: Record, step: int) -> None:
 
 
 def save(session: Session, record: Record, tensors: dict[str, Tensor]) -> None:
-    """Write the checkpoint that `resume` continues from."""
-    record.log_size = session.log.size
-    write_tensors(session.folder / CHECKPOINT, tensors, vars(record))
+    """Write the checkpoint that `resume` continues from; the one before it stays."""
+    if record.selected_step is not None:
+        selected = read_tensors(session.folder / MODEL)[0]
+        tensors |= {f"{SELECTED}/{name}": value for name, value in selected.items()}
+    record.log_size = session.log.save()
+    write_tensors(session.folder / CHECKPOINT, tensors, vars(record), keep=session.folder / PREVIOUS)
 
 
 def network_tensors(network: Network) -> dict[str, Tensor]:
@@ -250,21 +252,21 @@ def reusable(experiment: Experiment) -> dict[str, Any] | None:
 
 
 def reuse(session: Session, record: Record, store: Path) -> PhaseState:
-    """Take a finished phase from the cache: weights, recorded time and log."""
+    """Take a finished phase from the cache: weights, recorded time and log. Raises Damaged where it is."""
+    tensors, facts = read_tensors(store)
     name, phase = list(session.experiment.phases.items())[record.phase]
     state, batches = build(session.experiment, session.network, session.data, name, phase)
     batches.close()
     session.progress.phase(name, phase.steps, 0)
-    tensors, facts = read_tensors(store)
     load_weights(session.network, group(tensors).get("network", {}))
-    offset = first_step(session.experiment, record.phase)
-    for step, values in facts["log"]:
-        session.log.metrics(offset + step, values)
+    for line in facts["log"]:
+        session.log.again(line)
     record.seconds[name] = facts["seconds"]
-    record.reused.append(name)
     if len(session.experiment.phases) == 1:
         keep(session, record, phase.steps)
-    session.log.event("phase reused", f"'{name}' was taken from the cache; its recorded time counts.")
+    if facts["run"] != session.folder.name:  # else it was this run's own, which was killed just after it
+        record.reused.append(name)
+        session.log.event("phase reused", f"'{name}' was taken from the cache; its recorded time counts.")
     for _ in range(phase.steps):
         session.progress.advance()
     return state

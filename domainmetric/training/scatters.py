@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from domainmetric import durable
 from domainmetric.diagnostics.scatter import scatter
 from domainmetric.experiment import Experiment
 from domainmetric.metrics.selection import Evidence
@@ -39,7 +40,7 @@ def looks(experiment: Experiment) -> list[tuple[str, int]]:
 def keep(folder: Path, step: int, evidence: Evidence, matches: Matches | None) -> None:
     """Write down the scatters of one evaluation, at the run's step `step`."""
     path = folder / FOLDER / f"{step:08d}.safetensors"
-    path.parent.mkdir(exist_ok=True)
+    durable.make_folder(path.parent)
     write_tensors(path, measure(evidence, matches), {"step": step})
 
 

@@ -7,21 +7,22 @@ end of the file, where it is recognized and dropped.
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from domainmetric.errors import DataError, RunFolderError
+from domainmetric import durable
+from domainmetric.errors import Damaged, DataError, RunFolderError
 
 LOG_NAME = "log.jsonl"
-TIMES = frozenset({"seconds", "anchors/match_ms", "anchors/refresh_seconds"})
-"""Metrics that tell a time: these alone may differ between two runs of one experiment on one machine."""
+TIMES = frozenset({"time", "seconds", "anchors/match_ms", "anchors/refresh_seconds", "peak_memory_mb"})
+"""Names of values that tell a time, or how much memory was used. They alone may differ between two runs of one
+experiment on one machine."""
+OF_PROCESS = frozenset({"resumed", "checkpoint damaged", "changes accepted", "phase awaited", "wandb"})
+"""Events that tell of a process rather than of the training."""
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -29,18 +30,14 @@ class Log:
     """Writes `log.jsonl` in the folder `run`; each call appends one record.
 
     A log that exists is continued, after its torn last line (if any) is dropped. One process writes at a time.
-    Raises RunFolderError when the file cannot be written, for example on a full disk.
+    Raises NotWritten when the file cannot be written, for example on a full disk.
     """
 
     def __init__(self, run: Path) -> None:
         self.run = run
         self.path = run / LOG_NAME
-        try:
-            run.mkdir(parents=True, exist_ok=True)
-            _drop_torn_line(self.path)
-            self._file = self.path.open("ab", buffering=0)
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
+        durable.make_folder(run)
+        self._file = durable.Growing(self.path)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Numbers measured at one step (the run's own count, 0 and up). NaN and infinities are kept."""
@@ -70,45 +67,42 @@ class Log:
         """Something that happened, in one sentence."""
         self._write("event", name=name, text=text)
 
-    @property
-    def size(self) -> int:
-        """Bytes written so far, all in whole lines."""
-        return os.fstat(self._file.fileno()).st_size
+    def alarm(self, step: int, told: Mapping[str, object]) -> None:
+        """An alarm that was raised at a step of the run: a record of its own kind."""
+        self._write("alarm", **{**told, "step": step})
+
+    def again(self, record: Mapping[str, Any]) -> None:
+        """Write a record of another log, under the time of now."""
+        self._write(**{name: value for name, value in record.items() if name != "time"})
+
+    def save(self) -> int:
+        """Flush the log to the disk. Returns its size, by which `cut_back` finds this moment again."""
+        self._file.sync()
+        return self._file.size
 
     def cut_back(self, size: int) -> None:
-        """Forget what was written after the first `size` bytes; used before a run is resumed.
+        """Forget what was written after the first `size` bytes, before a run is resumed; what tells of processes stays.
 
         The file is replaced in one move, so a crash leaves the old log or the new one; with nothing to forget it stays.
-        Raises RunFolderError where the log is shorter, or where a line does not end there.
+        Raises Damaged where the log is shorter, or where a line does not end there.
         """
-        fresh = path_beside(self.path)
         content = self.path.read_bytes()
         if len(content) < size or (size and content[size - 1 : size] != b"\n"):
-            raise RunFolderError(
+            raise Damaged(
                 f"{self.path} is damaged: its checkpoint knows {size} bytes of it in whole lines, but it has "
-                f"{len(content)}. Put the log of this checkpoint back, or begin the run anew."
+                f"{len(content)}."
             )
-        if len(content) == size:
-            return
-        self._file.close()
-        try:
-            with fresh.open("wb") as file:
-                file.write(content[:size])
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self.path)
-        except OSError as error:
-            with suppress(OSError):
-                fresh.unlink()
-            raise _cannot_write(self.path, error) from error
-        finally:
-            self._file = self.path.open("ab", buffering=0)
+        later = _whole_lines(content[size:])
+        kept = content[:size] + b"".join(line + b"\n" for line in later if _of_process(line))
+        if kept != content:
+            self._file.replace(kept)
 
     def close(self) -> None:
         """Write the `end` record, which tells readers that nothing follows, and close the file. Twice is once."""
         if not self._file.closed:
             try:
                 self._write("end")
+                self._file.sync()
             finally:
                 self._file.close()
 
@@ -116,14 +110,7 @@ class Log:
         if self._file.closed:
             raise RunFolderError(f"The log {self.path} is closed; make a new Log of that folder to add to it.")
         record = {"kind": kind, "time": round(time.time(), 3), **fields}
-        line = json.dumps(_plain(record), allow_nan=False, ensure_ascii=False).encode() + b"\n"
-        try:
-            written = self._file.write(line)
-            if written != len(line):  # the disk filled up inside this record: leave none rather than a half
-                os.ftruncate(self._file.fileno(), os.fstat(self._file.fileno()).st_size - written)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
+        self._file.add(json.dumps(_plain(record), allow_nan=False, ensure_ascii=False).encode() + b"\n")
 
     def _relative(self, path: Path) -> str:
         full = path.resolve()
@@ -131,12 +118,15 @@ class Log:
         return full.relative_to(root).as_posix() if full.is_relative_to(root) else str(full)
 
 
-def read_log(run: Path) -> list[dict[str, Any]]:
-    """All records of a run, in order. Raises RunFolderError if there is no log or one of its whole lines is damaged."""
+def read_log(run: Path, begin: int = 0) -> list[dict[str, Any]]:
+    """All records of a run, in order, from the byte `begin` on.
+
+    Raises RunFolderError if there is no log or one of its whole lines is damaged.
+    """
     path = run / LOG_NAME
     if not path.is_file():
         raise RunFolderError(f"{run} is not a run folder: it holds no {LOG_NAME}.")
-    return [_decode(path, line) for line in _whole_lines(path)]
+    return [_decode(path, line) for line in _whole_lines(path.read_bytes()[begin:])]
 
 
 def history(run: Path) -> dict[str, tuple[list[int], list[float]]]:
@@ -159,9 +149,19 @@ def decode_line(line: bytes) -> dict[str, Any]:
     return record
 
 
-def path_beside(path: Path) -> Path:
-    """Where a file is written before it takes its name, so that a half-written one never bears it."""
-    return path.with_name(f".{path.name}.{os.getpid()}")
+def of_process(record: Mapping[str, Any]) -> bool:
+    """Whether a record tells of a process rather than of the training: it stays when a run is resumed, as it happened.
+
+    These apart, and times, the log of a run that was resumed is that of the undisturbed one.
+    """
+    return record["kind"] == "event" and record["name"] in OF_PROCESS
+
+
+def timeless(value: Any) -> Any:
+    """A record or a report without what tells a time."""
+    if isinstance(value, Mapping):
+        return {name: timeless(item) for name, item in value.items() if name not in TIMES}
+    return [timeless(item) for item in value] if isinstance(value, list) else value
 
 
 def _decode(path: Path, line: bytes) -> dict[str, Any]:
@@ -171,16 +171,15 @@ def _decode(path: Path, line: bytes) -> dict[str, Any]:
         raise RunFolderError(f"{path} is damaged: {line[:60]!r} is not a record ({error}).") from error
 
 
-def _whole_lines(path: Path) -> list[bytes]:
-    return [line for line in path.read_bytes().split(b"\n")[:-1] if line]
+def _of_process(line: bytes) -> bool:
+    try:
+        return of_process(decode_line(line))
+    except ValueError:
+        return False
 
 
-def _drop_torn_line(path: Path) -> None:
-    if path.is_file():
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(path, whole)
+def _whole_lines(content: bytes) -> list[bytes]:
+    return [line for line in content.split(b"\n")[:-1] if line]
 
 
 def _plain(value: object) -> object:
@@ -206,9 +205,3 @@ def _restore(value: Any) -> Any:
         return [_restore(item) for item in value]
     return _NON_FINITE.get(value, value) if isinstance(value, str) else value
 
-
-def _cannot_write(path: Path, error: OSError) -> RunFolderError:
-    return RunFolderError(
-        f"Could not write {path}: {error.strerror or error}. "
-        "Free space on that disk and resume the run, or choose another run folder; what was written before is kept."
-    )

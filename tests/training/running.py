@@ -48,7 +48,7 @@ def go_on(folder: Path, stopping: Callable[[int], bool] = never) -> Path:
     with bare(stopping):
         try:
             return runner.resume(folder, NAMES)
-        except Interrupted:
+        except (Interrupted, Killed):
             return folder
 
 

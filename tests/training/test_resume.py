@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from domainmetric.errors import RunFolderError
+from domainmetric import runner
+from domainmetric.errors import Interrupted, RunFolderError
 from domainmetric.experiment import BestScore, Experiment
 from domainmetric.metrics.selection import InformationMaximization
 from domainmetric.models.cnn import Dtn
 from domainmetric.models.network import Separate
-from domainmetric.training.checkpoint import read_tensors
-from domainmetric.training.phases import CHECKPOINT
+from domainmetric.training.checkpoint import read_json, read_tensors, write_json
+from domainmetric.training.folder import EXPERIMENT, lock
+from domainmetric.training.phases import CHECKPOINT, MODEL, PREVIOUS
+from domainmetric.training.tracking import of_process, read_log
 from tests import tiny
-from tests.training.running import after, go_on, killed_after, report, same, short, told, train, weights
+from tests.training.running import NAMES, after, bare, go_on, killed_after, report, same, short, told, train, weights
 
 SOURCE, ADAPT = 12, 24
 
@@ -84,18 +87,100 @@ def test_a_finished_run_is_left_alone(undisturbed: Path) -> None:
     assert (undisturbed / "log.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut short"])
-def test_a_damaged_checkpoint_is_refused(damage: str, tmp_path: Path) -> None:
-    folder = train(experiment(tmp_path), after(5))
-    path = folder / CHECKPOINT
+def events(folder: Path) -> list[str]:
+    """Names of the events that tell of processes."""
+    return [record["name"] for record in read_log(folder) if of_process(record)]
+
+
+def damage(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    if damage == "flipped":
-        content[-100] ^= 1
-        path.write_bytes(content)
-    else:
-        path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(RunFolderError, match=f"{CHECKPOINT} is damaged"):
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("damaged", "expected"), [((CHECKPOINT,), 10), ((CHECKPOINT, PREVIOUS), None)])
+def test_instead_of_a_damaged_checkpoint_the_one_before_is_used(
+    damaged: tuple[str, ...], expected: int | None, undisturbed: Path, tmp_path: Path
+) -> None:
+    often = experiment(tmp_path)
+    often = replace(often, runtime=replace(often.runtime, checkpoint_every=5))
+    folder = train(often, killed_after(SOURCE + 17))
+    assert read_tensors(folder / CHECKPOINT)[1]["step"] == 15
+    for name in damaged:
+        damage(folder / name)
+    go_on(folder, killed_after(1))
+    told = [record["text"] for record in read_log(folder) if record.get("name") == "resumed"]
+    assert told == ([f"From step {expected} of the phase 'adapt'."] if expected else [])
+    assert (folder / CHECKPOINT).exists() is not bool(expected)  # a damaged one does not become the one before
+    go_on(folder)
+    assert events(folder) == ["checkpoint damaged"] * len(damaged) + ["resumed"] * (2 if expected else 1)
+    assert_same_run(folder, undisturbed)
+
+
+def test_the_weights_that_are_reported_are_those_that_the_checkpoint_knows(undisturbed: Path, tmp_path: Path) -> None:
+    folder = train(experiment(tmp_path), after(SOURCE + ADAPT))
+    damage(folder / MODEL)
+    go_on(folder)
+    assert_same_run(folder, undisturbed)
+
+
+def test_a_finished_run_is_tidied(undisturbed: Path) -> None:
+    (undisturbed / CHECKPOINT).touch()
+    go_on(undisturbed)
+    assert not list(undisturbed.glob("checkpoint*"))
+
+
+def test_only_one_process_at_a_time_works_in_a_folder(undisturbed: Path) -> None:
+    with lock(undisturbed), pytest.raises(RunFolderError, match="is in use by another process"):
+        go_on(undisturbed)
+
+
+CHANGES = {
+    "machine: threads was 1 and is 2": ("machine", "threads", 2),
+    "machine: versions: torch was": ("machine", "versions", {"torch": "1.0"}),
+    "machine: cpu_capability was": ("machine", "cpu_capability", "NONE"),
+    "machine: code was": ("machine", "code", "other"),
+    "data: target: spec was": ("data", "target", {"spec": "other"}),
+    "user code: tiny.py was": ("user code", "tiny.py", "other"),
+}
+
+
+@pytest.mark.parametrize("expected", CHANGES)
+def test_what_has_changed_is_refused_or_accepted_in_the_log(expected: str, tmp_path: Path) -> None:
+    folder = train(experiment(tmp_path), after(5))
+    record = read_json(folder / EXPERIMENT)
+    where, name, value = CHANGES[expected]
+    now = record[where][name]
+    record[where][name] = {**now, **value} if isinstance(value, dict) else value
+    expected = expected.replace("was 1 and is 2", "was 2 and is 1")
+    write_json(folder / EXPERIMENT, record)
+    before = (folder / "log.jsonl").read_bytes()
+    with pytest.raises(RunFolderError, match=f"cannot be continued as it was begun: {expected}.*--accept-changes"):
         go_on(folder)
+    assert (folder / "log.jsonl").read_bytes() == before
+    with bare(after(1)), pytest.raises(Interrupted):
+        runner.resume(folder, NAMES, accept_changes=True)
+    assert events(folder) == ["changes accepted", "resumed"]
+    assert read_json(folder / EXPERIMENT)[where][name] == now
+    go_on(folder, after(1))  # what was accepted is accepted
+
+
+def test_an_experiment_that_was_edited_is_refused(tmp_path: Path) -> None:
+    folder = train(experiment(tmp_path), after(5))
+    record = read_json(folder / EXPERIMENT)
+    record["experiment"]["evaluation"]["every"] = 9
+    write_json(folder / EXPERIMENT, record)
+    with pytest.raises(RunFolderError, match="experiment hash was"):
+        go_on(folder)
+
+
+def test_before_the_first_checkpoint_another_machine_may_begin(tmp_path: Path) -> None:
+    folder = train(experiment(tmp_path), killed_after(3))
+    record = read_json(folder / EXPERIMENT)
+    write_json(folder / EXPERIMENT, {**record, "machine": {**record["machine"], "threads": 2}})
+    go_on(folder, after(1))
+    assert read_json(folder / EXPERIMENT)["machine"]["threads"] == 1
+    assert events(folder) == []
 
 
 def test_a_checkpoint_of_another_experiment_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -18,7 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from domainmetric.errors import DataError, RunFolderError
+from domainmetric import durable
+from domainmetric.errors import DataError, NotWritten, RunFolderError
 from domainmetric.tracking import Tracking
 from domainmetric.training.tracking import LOG_NAME, Log, history, read_log
 from domainmetric.training.wandb_mirror import Mirror, follow, start_mirror
@@ -69,7 +71,7 @@ def test_cut_back_forgets_what_was_written_later_and_a_torn_line(tmp_path: Path)
     log = Log(tmp_path)
     for step in (10, 20, 30):
         if step == 30:
-            size = log.size
+            size = log.save()
         log.metrics(step, {"loss": float(step)})
     log.event("late", "Not known to the checkpoint.")
     log.close()
@@ -88,7 +90,7 @@ def test_cut_back_forgets_what_was_written_later_and_a_torn_line(tmp_path: Path)
 def test_a_log_that_does_not_fit_its_checkpoint_is_refused(tmp_path: Path) -> None:
     log = Log(tmp_path)
     log.metrics(10, {"loss": 1.0})
-    for size in (log.size + 1, log.size - 1):
+    for size in (log.save() + 1, log.save() - 1):
         with pytest.raises(RunFolderError, match=f"its checkpoint knows {size} bytes"):
             log.cut_back(size)
     log.close()
@@ -124,15 +126,34 @@ def test_a_confusion_matrix_fits_its_classes(tmp_path: Path) -> None:
     log.close()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-def test_a_full_disk_is_named(tmp_path: Path) -> None:
-    (tmp_path / LOG_NAME).symlink_to("/dev/full")
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int, payload: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     log = Log(tmp_path)
-    with pytest.raises(RunFolderError, match=r"No space left on device\. Free space"):
+    monkeypatch.setattr(durable, "put", full)
+    with pytest.raises(NotWritten, match=r"No space left on device\. Make room"):
         log.metrics(1, {"loss": 1.0})
-    with pytest.raises(RunFolderError, match="No space left on device"):
+    with pytest.raises(NotWritten, match="No space left on device"):
         log.close()
     log.close()
+
+
+def test_what_tells_of_processes_stays_when_the_log_is_cut_back(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+    log.metrics(1, {"loss": 1.0})
+    size = log.save()
+    log.metrics(2, {"loss": 1.0})
+    log.event("resumed", "From step 1.")
+    log.event("no matches", "At step 2.")
+    log.close()
+    with (tmp_path / LOG_NAME).open("ab") as file:
+        file.write(b"garbage" + b"\n")
+    log = Log(tmp_path)
+    log.cut_back(size)
+    log.cut_back(size)
+    log.close()
+    assert [record.get("name", record["kind"]) for record in read_log(tmp_path)] == ["metrics", "resumed", "end"]
 
 
 def test_follow_reads_on_until_the_end(tmp_path: Path) -> None:
@@ -154,7 +175,7 @@ def test_follow_waits_for_a_log_and_keeps_to_one_that_is_cut_back(tmp_path: Path
         yield True  # no log yet
         log = Log(tmp_path)
         for step in (10, 20, 30):
-            size = log.size
+            size = log.save()
             log.metrics(step, {"loss": 1.0})
         yield True
         log.cut_back(size)

@@ -1,0 +1,199 @@
+"""The one place through which a run writes: files that are whole or absent, and files that grow record by record.
+
+A file is written beside its name, flushed to the disk, read back, and only then renamed. So whatever happens, be it
+that the process is killed, the power fails or the disk is full, a reader finds the old file or the new one. An error
+that may pass is met by trying again a few times, each time from the start: after a failed flush the system may have
+dropped what it had not yet written. Nothing else writes into a run folder, so that tests can put faults in place of
+`os` here.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from domainmetric.errors import NotWritten
+
+T = TypeVar("T")
+
+PASSING = frozenset({errno.EIO, errno.EINTR, errno.EAGAIN})
+"""Errors after which the same may succeed."""
+PAUSES_S = (0.05, 0.2, 0.8)
+"""How long to wait before each further attempt; then it is given up."""
+PARTIAL = ".partial"
+
+
+def persist(path: Path, attempt: Callable[[], T]) -> T:
+    """Do it, a few times where the error may pass. Raises NotWritten."""
+    for pause in (*PAUSES_S, None):
+        try:
+            return attempt()
+        except OSError as error:
+            if pause is None or error.errno not in PASSING:
+                raise NotWritten(
+                    f"Could not write {path}: {error.strerror or error}. Make room there or fix the permissions; what "
+                    "was written before is kept."
+                ) from error
+            time.sleep(pause)
+    raise AssertionError("the last pause is None")
+
+
+def write(path: Path, payload: bytes, *, keep: Path | None = None) -> None:
+    """Write a file whole. The file that bore its name becomes `keep`, once the new one is known to be good."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+
+    def attempt() -> None:
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        try:
+            put(handle, payload)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if read_back(beside) != payload:
+            raise OSError(errno.EIO, "The disk gives back other bytes than were written")
+        if keep is not None:
+            with suppress(FileNotFoundError):
+                os.replace(path, keep)
+        os.replace(beside, path)
+        sync_folder(path.parent)
+
+    try:
+        persist(path, attempt)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(beside)
+        raise
+
+
+def put(handle: int, payload: bytes) -> None:
+    """Write all of it, in as many pieces as the system takes it in."""
+    rest = memoryview(payload)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+def read_back(path: Path) -> bytes:
+    """What a file holds: from the disk rather than from memory, where the system can be asked for that."""
+    handle = os.open(path, os.O_RDONLY)
+    with os.fdopen(handle, "rb") as file:
+        if sys.platform == "linux":
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        return file.read()
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(path: Path) -> bool:
+    """Make a folder, and those above it. Returns whether it is new."""
+    if not path.parent.is_dir():
+        make_folder(path.parent)
+
+    def attempt() -> bool:
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            return False
+        return True
+
+    new = persist(path, attempt)
+    persist(path, lambda: sync_folder(path.parent))
+    return new
+
+
+def remove(path: Path) -> None:
+    """Delete a file, if it is there."""
+
+    def attempt() -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+
+    persist(path, attempt)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what writers that were killed left half-written below a folder."""
+    for path in folder.rglob(f".*{PARTIAL}"):
+        remove(path)
+
+
+class Growing:
+    """A file of lines to which whole lines are added. What a failed attempt left of one is taken back."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file; a torn last line does not count, and goes with the next line that is added."""
+        self.path = path
+        self._handle: int | None = self._open()
+        self.size = path.read_bytes().rfind(b"\n") + 1
+        """Bytes in whole lines."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes nothing more."""
+        return self._handle is None
+
+    def add(self, line: bytes) -> None:
+        """Add a line, or nothing. Raises NotWritten."""
+
+        def attempt() -> None:
+            os.ftruncate(self._open_handle(), self.size)  # what an attempt before, or a killed process, left
+            put(self._open_handle(), line)
+
+        persist(self.path, attempt)
+        self.size += len(line)
+
+    def sync(self) -> None:
+        """Flush it to the disk. Raises NotWritten."""
+        try:
+            os.fsync(self._open_handle())
+        except OSError:  # the system may have dropped pages: those that are still in memory are written anew
+            self.replace(self.path.read_bytes()[: self.size])
+
+    def replace(self, content: bytes) -> None:
+        """Exchange all lines for others, in one move. Raises NotWritten."""
+        self.close()
+        try:
+            write(self.path, content)
+        finally:
+            self._handle = self._open()
+            self.size = self.path.read_bytes().rfind(b"\n") + 1
+
+    def close(self) -> None:
+        """Take nothing more. Twice is once."""
+        if self._handle is not None:
+            os.close(self._handle)
+        self._handle = None
+
+    def _open(self) -> int:
+        return persist(self.path, lambda: os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666))
+
+    def _open_handle(self) -> int:
+        assert self._handle is not None, "the file is closed"
+        return self._handle
+
+
+def open_lock(path: Path) -> int:
+    """A handle of a file that serves as a lock; closing it gives the lock back, and so does the end of the process."""
+    return persist(path, lambda: os.open(path, os.O_RDWR | os.O_CREAT, 0o644))
+
+
+def take_lock(handle: int) -> bool:
+    """Whether the lock is ours now."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
