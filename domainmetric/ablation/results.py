@@ -14,13 +14,20 @@ COLUMNS = {
     "accuracy": ("target_accuracy",),
     "match_precision_oracle": ("anchors", "anchors/precision_oracle"),
     "coverage": ("anchors", "anchors/coverage"),
+    "class_balance": ("anchors", "anchors/class_balance"),
+    "unique_share": ("anchors", "anchors/unique_share"),
+    "hubness": ("anchors", "anchors/hubness"),
+    "agreement": ("anchors", "anchors/agreement"),
+    "bank_age": ("anchors", "anchors/bank_age"),
+    "match_ms": ("anchors", "anchors/match_ms"),
     "precision_at_1": ("retrieval", "target_to_source", "precision_at_1"),
     "map_at_r": ("retrieval", "target_to_source", "map_at_r"),
     "source_accuracy": ("source_accuracy",),
     "gap_oracle": ("selection", "gap_oracle"),
     "seconds": ("seconds",),
 }
-"""Names of the tables' columns, and where a report holds them. All but seconds are fractions."""
+"""Names of the tables' columns, and where a report holds them. All are fractions, but hubness (a skewness), steps
+(`bank_age`), milliseconds (`match_ms`) and seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)

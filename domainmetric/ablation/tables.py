@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from domainmetric.ablation.comparison import LEVEL, fewest_seeds, least_p
 from domainmetric.ablation.results import COLUMNS, Row, versions_note
 from domainmetric.ablation.scores import ScoreSummary
-from domainmetric.ablation.sheets import Sheet, interval, number, percent, spread
+from domainmetric.ablation.sheets import NONE, Sheet, interval, number, percent, spread
 from domainmetric.ablation.summary import Summary
 
 Cell = str | int | float | bool | None
@@ -36,7 +36,8 @@ def power_note(num_variants: int, num_seeds: int) -> str | None:
 
 def sheets(summaries: Sequence[Summary], scores: Sequence[ScoreSummary], pair: str, note: str | None) -> list[Sheet]:
     """All tables for people."""
-    found = [accuracy_sheet(summaries, pair), difference_sheet(summaries, note), anchors_sheet(summaries)]
+    found = [accuracy_sheet(summaries, pair), difference_sheet(summaries, note)]
+    found += [anchors_sheet(summaries), retrieval_sheet(summaries)]
     found += [scores_sheet(scores)] if scores else []
     return [sheet for sheet in found if sheet.rows]
 
@@ -92,20 +93,45 @@ def difference_sheet(summaries: Sequence[Summary], note: str | None) -> Sheet:
 
 
 def anchors_sheet(summaries: Sequence[Summary]) -> Sheet:
-    """Matches, retrieval and time."""
-    names = ("match_precision_oracle", "coverage", "precision_at_1", "map_at_r", "gap_oracle")
+    """How good the matches are, at the last look of each run; nothing where no variant has anchors."""
+    shares = ("match_precision_oracle", "coverage", "class_balance", "unique_share", "agreement")
     rows = []
     for one in summaries:
-        found = [one.spread(name) for name in names]
-        cells = [spread(100 * mean, 100 * deviation) for mean, deviation in found]
-        rows.append((named(one), *cells, number(one.spread("seconds")[0], 0)))
+        cells = [in_percent(one.spread(name)) for name in shares]
+        others = (("hubness", 1), ("bank_age", 0), ("match_ms", 1))
+        rows.append((named(one), *cells, *(number(one.spread(name)[0], digits) for name, digits in others)))
     return Sheet(
-        title="Matches and retrieval, in percent; training time",
-        columns=("variant", "match precision (oracle)", "coverage", "P@1", "MAP@R", "oracle gap", "seconds"),
+        title="Matches at the end, in percent",
+        columns=(
+            *("variant", "precision (oracle)", "coverage", "class balance", "unique anchors", "agreement"),
+            *("hubness", "bank age, steps", "ms per batch"),
+        ),
+        rows=tuple(row for row in rows if set(row[1:]) != {NONE}),
+        note="Mean ± standard deviation over seeds. Precision: over all target items, an abstention counts as wrong. "
+        "Class balance: entropy of the matched labels over that of equal shares. Agreement: with the matches of the "
+        "look before. Hubness: skewness of how often an anchor is chosen. Bank age: of the oldest row.",
+    )
+
+
+def retrieval_sheet(summaries: Sequence[Summary]) -> Sheet:
+    """Retrieval, oracle gap and time."""
+    names = ("precision_at_1", "map_at_r", "gap_oracle")
+    rows = [
+        (named(one), *(in_percent(one.spread(name)) for name in names), number(one.spread("seconds")[0], 0))
+        for one in summaries
+    ]
+    return Sheet(
+        title="Retrieval and oracle gap, in percent; training time",
+        columns=("variant", "P@1", "MAP@R", "oracle gap", "seconds"),
         rows=tuple(rows),
         note="Mean ± standard deviation over seeds. P@1 and MAP@R: target test images search the source training set. "
         "Oracle gap: of the reported checkpoint to the best one.",
     )
+
+
+def in_percent(fractions: tuple[float, float]) -> str:
+    """Mean and deviation of fractions."""
+    return spread(100 * fractions[0], 100 * fractions[1])
 
 
 def scores_sheet(scores: Sequence[ScoreSummary]) -> Sheet:

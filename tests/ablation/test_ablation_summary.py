@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from domainmetric.ablation import tables
-from domainmetric.ablation.results import Row
+from domainmetric.ablation.results import COLUMNS, Row
 from domainmetric.ablation.scores import correlations, summarize_scores
 from domainmetric.ablation.sheets import Sheet, escaped, interval
 from domainmetric.ablation.summary import summarize
@@ -64,6 +64,10 @@ def test_one_seed_gives_a_table_without_spread() -> None:
     shown = tables.sheets(summarize(rows, ["base", "other"], "base"), [], "a -> b", None)
     assert shown[1].rows == (("other", "1", "+20.00", "0.00", "1.0000", "1.0000"),)
     assert shown[2].rows[1][2] == "-"
+    nothing = [row("base", 0, 0.8, **dict.fromkeys(set(COLUMNS) - {"accuracy"}))]
+    assert [one.title[:9] for one in tables.sheets(summarize(nothing, ["base"], "base"), [], "a -> b", None)] == [
+        *("Accuracy ", "Retrieval"),  # no matches where there are no anchors
+    ]
 
 
 def test_too_few_seeds_are_told() -> None:
