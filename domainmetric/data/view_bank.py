@@ -23,9 +23,9 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from domainmetric.data.augment import to_float
-from domainmetric.data.view_pool import InProcess, Pool
+from domainmetric.data.view_pool import InProcess, Pool, packed
 from domainmetric.data.views import Rows, Views, ViewStream
-from domainmetric.data.views_worker import render
+from domainmetric.data.views_worker import rebuilt, render
 from domainmetric.errors import ConfigError
 from domainmetric.randomness import generator
 
@@ -136,12 +136,23 @@ class BankStream(ViewStream):
     def _start(self, batch: int) -> InProcess | Pool:
         import_albumentations()
         compose = self._views.pipeline.build()
-        probe(compose, self._images[:8].cpu().numpy(), self._seeds(0, 8))
+        images, seeds = self._images[:8].cpu().numpy(), self._seeds(0, 8)
+        if not same_views(compose, compose, images, seeds):
+            raise ConfigError(
+                "The albumentations pipeline gives the same image another view each time, though its random state is "
+                "set. Let your transforms draw from self.py_random and self.random_generator only."
+            )
         height, width, channels = self._images.shape[1:]
         shape, size = (height, width, channels), self._views.block_steps * batch
         if not self._views.num_workers:
             return InProcess(compose, 2, size, shape)
-        return Pool(compose, 2, size, shape, self._views.num_workers)
+        message = packed(compose)
+        if not same_views(compose, rebuilt(message), images, seeds):
+            raise ConfigError(
+                "A transform of the albumentations pipeline has a setting that workers are not told. Let its arguments "
+                "and its attributes have the same names; or make the views with num_workers=0."
+            )
+        return Pool(message, 2, size, shape, self._views.num_workers)
 
 
 def import_albumentations() -> Any:
@@ -158,13 +169,9 @@ def import_albumentations() -> Any:
             os.environ[name] = before
 
 
-def probe(compose: Any, images: np.ndarray[Any, np.dtype[np.uint8]], seeds: list[int]) -> None:
-    """Make a few views twice. Raises DataError where they are no images, ConfigError where a seed does not fix them."""
-    once, again = images.copy(), images.copy()
-    render(compose, once, seeds[: len(images)])
-    render(compose, again, seeds[: len(images)])
-    if not np.array_equal(once, again):
-        raise ConfigError(
-            "The albumentations pipeline gives the same image another view each time, though its random state is set. "
-            "Let your transforms draw from self.py_random and self.random_generator only."
-        )
+def same_views(one: Any, other: Any, images: np.ndarray[Any, np.dtype[np.uint8]], seeds: list[int]) -> bool:
+    """Whether two pipelines, or one twice, make the same views. Raises DataError where they make no images."""
+    views = images.copy(), images.copy()
+    render(one, views[0], seeds[: len(images)])
+    render(other, views[1], seeds[: len(images)])
+    return np.array_equal(*views)

@@ -6,8 +6,8 @@ A worker ends when its connection closes, so none outlives the run, however that
 
 from __future__ import annotations
 
+import json
 import os
-import pickle
 import platform
 import subprocess
 import sys
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from domainmetric.data.views_worker import render
+from domainmetric.data.views_worker import rebuilt, render
 from domainmetric.errors import ConfigError, DataError, DomainMetricError
 
 Shape = tuple[int, int, int]
@@ -57,14 +57,7 @@ class Pool:
     Raises DataError where the pipeline fails, and DomainMetricError where a worker died.
     """
 
-    def __init__(self, compose: Any, num_slots: int, slot_size: int, shape: Shape, num_workers: int) -> None:
-        try:
-            message = pickle.dumps(compose)
-        except Exception as error:  # pickling may raise anything
-            raise ConfigError(
-                f"This albumentations pipeline cannot be sent to worker processes ({error}). Use functions and classes "
-                "that can be imported, no lambdas; or make the views with num_workers=0."
-            ) from error
+    def __init__(self, message: bytes, num_slots: int, slot_size: int, shape: Shape, num_workers: int) -> None:
         self._shape, self._slot_size = shape, slot_size
         self._pending: dict[int, list[int]] = {}  # slot -> how many answers each worker still owes for it
         self._workers: list[tuple[subprocess.Popen[bytes], Connection]] = []
@@ -90,7 +83,8 @@ class Pool:
         for worker, (first, last) in enumerate(pairwise(bounds)):
             offset = slot * self._slot_size * int(np.prod(self._shape))
             try:
-                self._workers[worker][1].send((first, offset, self._shape, seeds[first:last]))
+                task = (first, offset, self._shape, seeds[first:last])
+                self._workers[worker][1].send_bytes(json.dumps(task).encode())
             except OSError:
                 raise self._died(worker) from None
         self._pending[slot] = list(range(len(self._workers)))
@@ -117,10 +111,10 @@ class Pool:
 
     def _answer(self, worker: int) -> None:
         try:
-            problem = self._workers[worker][1].recv()
+            problem = self._workers[worker][1].recv_bytes().decode()
         except (EOFError, OSError):
             raise self._died(worker) from None
-        if problem is not None:
+        if problem:
             raise DataError(problem)
 
     def _died(self, worker: int) -> DomainMetricError:
@@ -133,6 +127,21 @@ class Pool:
             f"A worker process that makes augmented views {how} (signal 9 often means: out of memory). Continue the "
             "run with `domainmetric resume`, or start it again with fewer num_workers."
         )
+
+
+def packed(compose: Any) -> bytes:
+    """A pipeline as a message to a worker: its transforms and their settings as JSON. Raises ConfigError."""
+    import albumentations
+
+    try:
+        message = json.dumps(albumentations.to_dict(compose)).encode()
+        rebuilt(message)
+    except Exception as error:  # whatever a user's transform raises
+        raise ConfigError(
+            f"This albumentations pipeline cannot be sent to worker processes ({error}). Use classes that can be "
+            "imported, with arguments that JSON has, and no Lambda; or make the views with num_workers=0."
+        ) from error
+    return message
 
 
 def buffer_file() -> Any:

@@ -6,11 +6,12 @@ and starts it in about a second; so this module and what it imports at its head 
 
 from __future__ import annotations
 
+import importlib
+import json
 import mmap
-import pickle
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -56,10 +57,10 @@ def checked(view: object, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def serve(connection: Connection, buffer: memoryview | mmap.mmap, compose: Any) -> None:
-    """Answer tasks until the connection closes: None for a finished one, or the text of its error."""
+    """Answer tasks until the connection closes: nothing for a finished one, or the text of its error."""
     while True:
         try:
-            first, offset, shape, seeds = connection.recv()
+            first, offset, shape, seeds = json.loads(connection.recv_bytes())
         except EOFError:
             return
         size = int(np.prod(shape))
@@ -67,13 +68,31 @@ def serve(connection: Connection, buffer: memoryview | mmap.mmap, compose: Any) 
         try:
             render(compose, images.reshape(len(seeds), *shape), seeds)
         except DataError as error:
-            connection.send(str(error))
+            connection.send_bytes(str(error).encode())
         else:
-            connection.send(None)
+            connection.send_bytes(b"")
+
+
+def rebuilt(message: bytes) -> Any:
+    """The pipeline that a message of `view_pool.packed` describes; a user's transforms are imported by their names."""
+    import albumentations
+
+    description = json.loads(message)
+    for name in classes(description["transform"]):
+        if "." in name:  # albumentations' own go by their names alone
+            importlib.import_module(name.rpartition(".")[0])
+    return albumentations.from_dict(description)
+
+
+def classes(transform: dict[str, Any]) -> Iterator[str]:
+    """The names of a transform's class and of those within it."""
+    yield transform["__class_fullname__"]
+    for inner in transform.get("transforms", ()):
+        yield from classes(inner)
 
 
 def load(connection: Connection) -> Any:
-    """The pipeline that the parent sends first; the answer is None, or why it cannot be loaded."""
+    """The pipeline that the parent sends first; the answer is empty, or why it cannot be loaded."""
     message = connection.recv_bytes()
     try:
         sys.modules["torch"] = None  # type: ignore[assignment]  # albumentations would import it, if it could
@@ -82,14 +101,15 @@ def load(connection: Connection) -> Any:
 
         del sys.modules["torch"]  # a user's own module may need it
         cv2.setNumThreads(1)
-        compose = pickle.loads(message)
-    except Exception as error:  # an import or an unpickling may raise anything
-        connection.send(
+        compose = rebuilt(message)
+    except Exception as error:  # an import may raise anything
+        problem = (
             f"A view worker could not load the albumentations pipeline ({type(error).__name__}: {error}). Transforms "
             "of your own must lie in a module that can be imported by its name; or make the views with num_workers=0."
         )
+        connection.send_bytes(problem.encode())
         return None
-    connection.send(None)
+    connection.send_bytes(b"")
     return compose
 
 

@@ -15,3 +15,14 @@ class NotTooBright(A.ImageOnlyTransform):  # type: ignore[misc]
         if img.max() > 200:
             raise RuntimeError("too bright")
         return img
+
+
+class Darker(A.ImageOnlyTransform):  # type: ignore[misc]
+    """Keeps its argument where nobody finds it."""
+
+    def __init__(self, by: int = 0, p: float = 1.0) -> None:
+        super().__init__(p=p)
+        self._hidden, self.by = by, 0
+
+    def apply(self, img: np.ndarray[Any, Any], **params: Any) -> np.ndarray[Any, Any]:
+        return img // (1 + self._hidden)

@@ -23,7 +23,7 @@ from domainmetric.errors import ConfigError, DataError, DomainMetricError
 from domainmetric.serialize import from_json, import_name, to_json
 
 A = import_albumentations()
-from tests.data.own_transform import NotTooBright  # noqa: E402  it imports albumentations in its own way
+from tests.data.own_transform import Darker, NotTooBright  # noqa: E402  it imports albumentations in its own way
 
 STEPS = 9
 SOURCE = DigitViews(invert=0.5, grey=0.5)
@@ -165,6 +165,11 @@ def test_a_pipeline_that_cannot_be_sent_is_refused() -> None:
     local = A.Compose([A.Lambda(image=lambda image, **_: image, p=1.0)])
     with pytest.raises(ConfigError, match=r"cannot be sent to worker processes.*num_workers=0"):
         images_of(stream(Fixed(make=lambda: local), workers=1), range(1))
+
+
+def test_a_setting_that_workers_would_not_be_told_is_refused() -> None:
+    with pytest.raises(ConfigError, match="a setting that workers are not told"):
+        images_of(stream(Fixed(make=lambda: A.Compose([Darker(by=3)])), workers=1), range(1))
 
 
 def pool_of(opened: BankStream) -> Pool:
