@@ -19,6 +19,7 @@ from domainmetric import (
     AllLabels,
     AnchorStrategy,
     Augmentation,
+    BestScore,
     Classify,
     ClassifyLabelledTarget,
     Dann,
@@ -26,6 +27,7 @@ from domainmetric import (
     Dtn,
     Experiment,
     InformationMaximization,
+    LastCheckpoint,
     MarginTriplet,
     Metric,
     Mmd,
@@ -41,6 +43,8 @@ from domainmetric import (
     Svhn,
     Term,
 )
+from domainmetric.experiment import Selection
+from domainmetric.metrics.selection import BatchNuclearNorm
 from domainmetric.terms import BOTH_DIRECTIONS, SOURCE_DIRECTIONS
 
 SVHN_TO_MNIST = Pair(source=Svhn(), target=Mnist())
@@ -51,6 +55,10 @@ TRIPLET = Term(part=CROSS_DOMAIN, schedule=SigmoidRamp())
 DANN = Term(part=Dann(), weight=0.4)
 MMD = Term(part=Mmd(), weight=5.0, schedule=SigmoidRamp())
 INFORMATION = Term(part=InformationMaximization())
+LAST = LastCheckpoint()
+GUARD = BestScore(score=BatchNuclearNorm())
+"""For alignment that nothing keeps from ruining the target: reports the best checkpoint by a score without target
+labels, and what the adaptation began from is one of them (chosen in `experiments/guard.py`)."""
 
 
 def adapted(
@@ -59,6 +67,7 @@ def adapted(
     anchors: AnchorStrategy | None = None,
     *,
     labelled_target: AllLabels | None = None,
+    selection: Selection = LAST,
 ) -> Experiment:
     """A source phase, then an adaptation with the given terms beside the source cross-entropy. GPU size."""
     terms = {"classify": CLASSIFY, **terms}
@@ -69,6 +78,7 @@ def adapted(
         terms=terms,
         anchors=anchors,
         labelled_target=labelled_target,
+        selection=selection,
         phases={
             "source": SourcePhase(terms=("classify",), steps=8000, source_batch=260, optimizer=Optimizer(lr=2e-3)),
             "adapt": AdaptationPhase(
@@ -98,17 +108,17 @@ def source_only() -> Experiment:
 
 def dann() -> Experiment:
     """Adversarial alignment alone."""
-    return adapted("dann", {"dann": DANN})
+    return adapted("dann", {"dann": DANN}, selection=GUARD)
 
 
 def mmd() -> Experiment:
     """MMD alignment alone."""
-    return adapted("mmd", {"mmd": MMD})
+    return adapted("mmd", {"mmd": MMD}, selection=GUARD)
 
 
 def dann_mmd() -> Experiment:
     """Both alignments, no anchors."""
-    return adapted("dann_mmd", {"dann": DANN, "mmd": MMD})
+    return adapted("dann_mmd", {"dann": DANN, "mmd": MMD}, selection=GUARD)
 
 
 def pixel_anchors() -> Experiment:
