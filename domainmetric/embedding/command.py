@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from domainmetric import durable
 from domainmetric.embedding.embedder import Embedder, Found, match
 from domainmetric.embedding.files import Embedding, Rows, rows_of
 from domainmetric.embedding.sheet import sheet
 from domainmetric.errors import UsageError
 from domainmetric.models.network import DomainName
 from domainmetric.recipes import names_of
-from domainmetric.training.checkpoint import write_bytes
 from domainmetric.training.progress import Progress
 from domainmetric.usage import option
 
@@ -57,10 +57,10 @@ def matches(words: list[str]) -> list[Path]:
     queries, gallery = sides
     found = match(queries.z, gallery.z, k=5 if number is None else int(number))
     written = [Path(output or "matches.csv")]
-    write_bytes(written[0], table(queries, gallery, found).encode())
+    durable.write(written[0], table(queries, gallery, found).encode())
     if html is not None:
         written.append(Path(html))
-        write_bytes(written[1], sheet(queries, gallery, found).encode())
+        durable.write(written[1], sheet(queries, gallery, found).encode())
     return written
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,8 @@ class Embedder:
     image_size: int
     classes: tuple[str, ...]
     device: torch.device
+    weights: str
+    """A hash of the file of the weights."""
 
     @staticmethod
     def load(
@@ -79,6 +82,7 @@ class Embedder:
             image_size=experiment.image_size,
             classes=experiment.data.classes,
             device=place,
+            weights=hashlib.blake2b((Path(run) / MODEL).read_bytes(), digest_size=10).hexdigest(),
         )
 
     def embed(

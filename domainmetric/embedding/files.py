@@ -15,12 +15,13 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from domainmetric import durable
 from domainmetric.data.pictures import listed
 from domainmetric.embedding.embedder import Embedded, Embedder
 from domainmetric.errors import ConfigError, DataError, RunFolderError
 from domainmetric.models.network import DomainName
 from domainmetric.serialize import content_hash
-from domainmetric.training.checkpoint import digest, read_tensors, write_bytes, write_tensors
+from domainmetric.training.checkpoint import read_tensors, write_tensors
 from domainmetric.training.final import save_arrays
 
 PART = 4096
@@ -65,8 +66,7 @@ class Embedding:
         """
         files = [Path(str(file)) for file in listed(self.folder)]
         places = [(part, files[part : part + PART]) for part in range(0, len(files), PART)]
-        weights = digest(self.embedder.network.state_dict())
-        keys = [content_hash([weights, self.domain, [stamp(file) for file in few]]) for _, few in places]
+        keys = [content_hash([self.embedder.weights, self.domain, [stamp(file) for file in few]]) for _, few in places]
         done = [self.kept(part, key) for (part, _), key in zip(places, keys, strict=True)]
         begin(len(files), sum(len(few) for (_, few), there in zip(places, done, strict=True) if there))
         self.parts.mkdir(exist_ok=True)
@@ -125,7 +125,7 @@ def parquet(path: Path, made: Embedded, names: Sequence[str], classes: Sequence[
     )
     payload = io.BytesIO()
     pq.write_table(table, payload, compression="zstd")
-    write_bytes(path, payload.getvalue())
+    durable.write(path, payload.getvalue())
 
 
 WRITERS: dict[str, Callable[[Path, Embedded, Sequence[str], Sequence[str]], None]] = {".npz": npz, ".parquet": parquet}
