@@ -1,0 +1,98 @@
+"""`python -m tests.crash`: disturb short runs in every way, and count how many end otherwise than the undisturbed one.
+
+Each operation on the disk meets each fault, and runs are killed at random moments. Every run is a function of its
+number and the seed, so a campaign can be done in pieces: `--first 400 --kills 200` are the runs from number 400 on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from tests.crash.campaign import Campaign, Result
+
+
+def jobs(campaign: Campaign, options: argparse.Namespace) -> Iterator[Callable[[], Result]]:
+    """The disturbed runs that are asked for."""
+    if options.every:
+        for fault, at in campaign.faults(options.every):
+            yield lambda fault=fault, at=at: campaign.fault(fault, at)  # type: ignore[misc]
+    for number in range(options.first, options.first + options.asked):
+        yield lambda number=number: campaign.ask(number)  # type: ignore[misc]
+
+
+def kills(campaign: Campaign, options: argparse.Namespace) -> Iterator[Result]:
+    """Runs that are killed, until there were as many kills as asked for; yields once for each run."""
+    number, done = options.first, 0
+    while done < options.kills:
+        result = campaign.kill(number)
+        number, done = number + 1, done + result.kills
+        yield result
+
+
+def table(results: list[Result], seconds: float) -> Table:
+    """What was done, and how much of it went wrong."""
+    shown = Table(title=f"{len(results)} disturbed runs in {seconds / 60:.1f} min", title_justify="left")
+    for name in ("disturbed by", "runs", "SIGKILLs", "of them in a resume", "ended otherwise"):
+        shown.add_column(name, justify="left" if name == "disturbed by" else "right")
+    for kind, runs in Counter(result.kind for result in results).items():
+        mine = [result for result in results if result.kind == kind]
+        numbers = (runs, sum(r.kills for r in mine), sum(r.in_resume for r in mine), sum(bool(r.wrong) for r in mine))
+        shown.add_row(kind, *map(str, numbers))
+    return shown
+
+
+def main() -> int:
+    """Do the campaign. Returns 1 where a run ended otherwise than the undisturbed one."""
+    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+    parser.add_argument("--kills", type=int, default=1000, help="SIGKILLs at random moments (default: 1000)")
+    parser.add_argument("--asked", type=int, default=50, help="runs that get SIGTERM and SIGINT (default: 50)")
+    parser.add_argument("--every", type=int, default=1, help="faults at every so many operations; 0: none (default: 1)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first run that is killed (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments (default: 0)")
+    parser.add_argument("--folder", type=Path, default=None, help="where it is done; runs that went wrong stay there")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    screen, began = Console(stderr=True, soft_wrap=True), time.monotonic()
+    folder = (options.folder or Path(tempfile.mkdtemp(prefix="crash-"))).absolute()
+    campaign, results = Campaign(folder=folder, seed=options.seed), list[Result]()
+    campaign.begin()
+    screen.print(
+        f"The undisturbed run: {len(campaign.operations)} operations, {campaign.seconds:.2f} s of a processor."
+    )
+    work = list(jobs(campaign, options))
+    for job in track(work, "faults", console=screen, disable=not work, auto_refresh=False):
+        results.append(job())
+        tell(results[-1], screen)
+    killed = 0
+    for result in track(kills(campaign, options), "kills", total=options.kills, console=screen, auto_refresh=False):
+        results.append(result)
+        killed += result.kills
+        tell(result, screen)
+    Console(width=100).print(table(results, time.monotonic() - began))
+    wrong = [result for result in results if result.wrong]
+    if wrong:
+        screen.print(f"{len(wrong)} ended otherwise; they stay in {folder}.")
+    return int(bool(wrong))
+
+
+def tell(result: Result, screen: Console) -> None:
+    """Say at once what went wrong."""
+    for line in result.wrong:
+        screen.print(f"{result.name}: {line}", markup=False, highlight=False)
+
+
+if __name__ == "__main__":
+    os.environ["WANDB_MODE"] = "disabled"
+    sys.exit(main())
