@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from domainmetric.errors import DataNotPrepared, DomainMetricError, Interrupted, UsageError, nearest
+from domainmetric.escaping import visible
 from domainmetric.usage import complaint, only, option, summary
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def explain(text: str, exit_status: int, *, debug: bool) -> int:
     """Print what went wrong as one paragraph, after the traceback where that is wanted. Returns the status."""
     if debug:
         traceback.print_exc()
-    paragraph = textwrap.fill(f"domainmetric: {text}", 110, break_long_words=False, break_on_hyphens=False)
+    paragraph = textwrap.fill(visible(f"domainmetric: {text}"), 110, break_long_words=False, break_on_hyphens=False)
     print(paragraph, file=sys.stderr)
     return exit_status
 
@@ -148,7 +149,7 @@ def prepare(experiment: Experiment, missing: DataNotPrepared) -> None:
 
 def finish(folder: Path) -> None:
     """Say what a finished run reached, and its folder on the last line."""
-    print(summary(json.loads((folder / "report.json").read_text())))
+    print(visible(summary(json.loads((folder / "report.json").read_text()))))
     print(folder)
 
 
@@ -172,7 +173,7 @@ def show_command(words: list[str]) -> None:
     if not (check(folder) / REPORT).is_file():
         raise DomainMetricError(f"{folder} is not finished. Continue it with: domainmetric resume {folder}")
     report = read_json(folder / REPORT)
-    print(json.dumps(report, indent=2) if as_json else summary(report))
+    print(json.dumps(report, indent=2) if as_json else visible(summary(report)))
 
 
 def profile_command(words: list[str]) -> None:

@@ -9,9 +9,9 @@ from domainmetric.ablation.sheets import pipes
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A pipe table; cells are shown as they print."""
-    lines = [pipes(tuple(head)), "|" + "---|" * len(head)]
-    return "\n".join([*lines, *(pipes(tuple(map(str, row))) for row in rows)])
+    """A pipe table; cells are shown as they print, and may hold Markdown, except for a bar."""
+    lines = [pipes(head), "|" + "---|" * len(head)]
+    return "\n".join([*lines, *(pipes(str(cell).replace("|", r"\|") for cell in row) for row in rows)])
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from domainmetric.ablation.pool import Work, Worker
 from domainmetric.ablation.sight import place
+from domainmetric.escaping import visible
 
 REDRAW_S, LINE_S = 0.5, 60.0
 WORDS = {
@@ -60,7 +61,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print a line, above the bars where there are any."""
-        (self._bars.console if self._bars is not None else self.console).print(text, markup=False)
+        (self._bars.console if self._bars is not None else self.console).print(visible(text), markup=False)
 
     def _left(self) -> str:
         """How long the rest will take, once a run has finished here."""
@@ -90,7 +91,8 @@ class Display:
 
 def bars(console: Console) -> Progress:
     """The bars, redrawn only when asked to: no thread beside the watch."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
+    name, told = (TextColumn(form, markup=False) for form in ("{task.description}", "{task.fields[told]}"))
+    columns = (name, BarColumn(), MofNCompleteColumn(), told)
     return Progress(*columns, console=console, auto_refresh=False, transient=True)
 
 

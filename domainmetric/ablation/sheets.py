@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
+
+from domainmetric.escaping import latex, markdown, markdown_code, visible
 
 NONE = "-"
-LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-LATEX |= {character: f"\\{character}" for character in "&%$#_{}"} | {"±": r"$\pm$", "<": "$<$", ">": "$>$"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,19 +27,21 @@ class Sheet:
 
     def screen(self) -> Table:
         """For a terminal."""
-        result = Table(title=self.title, title_justify="left", box=box.SIMPLE_HEAD, caption=self.note or None)
+        title, note = Text(visible(self.title), "table.title"), Text(visible(self.note), "table.caption")
+        result = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, caption=note if self.note else None)
         result.caption_justify = "left"
         for index, name in enumerate(self.columns):
-            result.add_column(name, justify="right" if index else "left", overflow="fold")
+            result.add_column(Text(visible(name)), justify="right" if index else "left", overflow="fold")
         for row in self.rows:
-            result.add_row(*(cell.replace("[", r"\[") for cell in row))
+            result.add_row(*(Text(visible(cell)) for cell in row))
         return result
 
     def markdown(self) -> str:
         """A pipe table with its title and its note."""
-        lines = [f"### {self.title}", "", pipes(self.columns), "|---" + "|---:" * (len(self.columns) - 1) + "|"]
-        lines += [pipes((f"`{row[0]}`", *row[1:])) for row in self.rows]
-        return "\n".join([*lines, *(["", self.note] if self.note else [])]) + "\n"
+        lines = [f"### {markdown(self.title)}", "", pipes(map(markdown, self.columns))]
+        lines += ["|---" + "|---:" * (len(self.columns) - 1) + "|"]
+        lines += [pipes((markdown_code(row[0]), *map(markdown, row[1:]))) for row in self.rows]
+        return "\n".join([*lines, *(["", markdown(self.note)] if self.note else [])]) + "\n"
 
     def latex(self) -> str:
         r"""A `table` for the booktabs package, with the title and the note as its caption."""
@@ -48,23 +52,18 @@ class Sheet:
             r"\toprule",
         ]
         lines += [ampersands(self.columns), r"\midrule", *map(ampersands, self.rows), r"\bottomrule", r"\end{tabular}"]
-        caption = escaped(f"{self.title}. {self.note}".strip())
+        caption = latex(f"{self.title}. {self.note}".strip())
         return "\n".join([*lines, rf"\caption{{{caption}}}", r"\end{table}"]) + "\n"
 
 
-def pipes(cells: tuple[str, ...]) -> str:
-    """A row of a Markdown table."""
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+def pipes(cells: Iterable[str]) -> str:
+    """A row of a Markdown table, of cells that are Markdown."""
+    return f"| {' | '.join(cells)} |"
 
 
-def ampersands(cells: tuple[str, ...]) -> str:
-    """A row of a LaTeX table."""
-    return " & ".join(map(escaped, cells)) + r" \\"
-
-
-def escaped(text: str) -> str:
-    """Text as LaTeX prints it."""
-    return "".join(LATEX.get(character, character) for character in text)
+def ampersands(cells: Iterable[str]) -> str:
+    """A row of a LaTeX table, of cells that are plain text."""
+    return " & ".join(map(latex, cells)) + r" \\"
 
 
 def percent(value: float, digits: int = 1) -> str:

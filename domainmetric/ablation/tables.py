@@ -17,6 +17,7 @@ from domainmetric.ablation.results import COLUMNS, Row, versions_note
 from domainmetric.ablation.scores import ScoreSummary
 from domainmetric.ablation.sheets import NONE, Sheet, interval, number, percent, spread
 from domainmetric.ablation.summary import Summary
+from domainmetric.escaping import csv_cell
 
 Cell = str | int | float | bool | None
 
@@ -241,6 +242,12 @@ def csv_text(records: Sequence[Mapping[str, Cell]]) -> str:
     writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
     writer.writeheader()
     for record in records:
-        undefined = {k for k, value in record.items() if isinstance(value, float) and math.isnan(value)}
-        writer.writerow({k: "" if k in undefined or value is None else value for k, value in record.items()})
+        writer.writerow({name: csv_value(value) for name, value in record.items()})
     return text.getvalue()
+
+
+def csv_value(value: Cell) -> Cell:
+    """What stands in the file: text that no spreadsheet computes, nothing for what is undefined."""
+    if isinstance(value, str):
+        return csv_cell(value)
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value

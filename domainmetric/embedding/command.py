@@ -13,6 +13,7 @@ from domainmetric.embedding.embedder import Embedder, Found, match
 from domainmetric.embedding.files import Embedding, Rows, rows_of
 from domainmetric.embedding.sheet import sheet
 from domainmetric.errors import UsageError
+from domainmetric.escaping import csv_cell
 from domainmetric.models.network import DomainName
 from domainmetric.recipes import names_of
 from domainmetric.training.progress import Progress
@@ -71,13 +72,8 @@ def table(queries: Rows, gallery: Rows, found: Found) -> str:
     writer.writerow(["query", "rank", "match", "similarity"])
     for row, name in enumerate(queries.names):
         for rank, (place, cosine) in enumerate(zip(found.index[row], found.similarity[row], strict=True), start=1):
-            writer.writerow([harmless(name), rank, harmless(gallery.names[place]), f"{cosine:.6f}"])
+            writer.writerow([csv_cell(name), rank, csv_cell(gallery.names[place]), f"{cosine:.6f}"])
     return text.getvalue()
-
-
-def harmless(name: str) -> str:
-    """The name, behind an apostrophe where a spreadsheet would compute it."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
 def side(words: list[str], name: str, default: DomainName) -> tuple[DomainName, list[str]]:

@@ -105,7 +105,7 @@ class _Field(ProgressColumn):
 
 def _bars(console: Console) -> RichProgress:
     return RichProgress(
-        TextColumn("[bold]{task.description}"),
+        TextColumn("{task.description}", style="bold", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         _Field("loss", "cyan"),

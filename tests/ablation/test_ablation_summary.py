@@ -15,7 +15,7 @@ from scipy import stats
 from domainmetric.ablation import tables
 from domainmetric.ablation.results import COLUMNS, Row
 from domainmetric.ablation.scores import correlations, summarize_scores
-from domainmetric.ablation.sheets import Sheet, escaped, interval
+from domainmetric.ablation.sheets import Sheet, interval
 from domainmetric.ablation.summary import summarize
 from tests.ablation.rows import finish, row
 
@@ -111,7 +111,6 @@ def test_a_sheet_in_its_three_forms() -> None:
     ]
     assert r"a\_b & +1.0 [0.5, 1.5] \\" in sheet.latex()
     assert r"\caption{A \& B. 100\% $\pm$ 1.}" in sheet.latex()
-    assert escaped("\\~^") == r"\textbackslash{}\textasciitilde{}\textasciicircum{}"
     assert interval((1.0, math.nan, math.nan), sign=True) == "+1.0"
 
 

@@ -13,10 +13,10 @@ from PIL import Image
 
 from domainmetric.cli import main
 from domainmetric.embedding import files
-from domainmetric.embedding.command import harmless
 from domainmetric.embedding.embedder import Embedder, match
 from domainmetric.embedding.files import Embedding
 from domainmetric.errors import DataError
+from domainmetric.escaping import csv_cell
 from tests import tiny
 from tests.training.running import NAMES, short, train
 
@@ -135,7 +135,7 @@ def test_matches_are_a_table_and_a_page(
 
 
 def test_a_name_is_no_formula() -> None:
-    assert harmless("=1+1.png") == "'=1+1.png" and harmless("a=1.png") == "a=1.png"
+    assert csv_cell("=1+1.png") == "'=1+1.png" and csv_cell("a=1.png") == "a=1.png"
 
 
 @pytest.mark.parametrize(
