@@ -92,7 +92,7 @@ def carry_out(folder: Path, experiment: Experiment, *, accept_changes: bool = Fa
 def work(folder: Path, experiment: Experiment, *, accept_changes: bool) -> None:
     """Train what is left to train, evaluate, and write the report."""
     fabric = runtime.fabric(experiment.runtime)
-    with runtime.threads(experiment.runtime):
+    with runtime.arithmetic(experiment.runtime):
         now = {**circumstances(experiment), "machine": runtime.description(fabric.device)}
         changes = compare(folder, now, accept_changes=accept_changes)
         with (

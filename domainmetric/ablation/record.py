@@ -19,7 +19,7 @@ RECORD = "ablation.json"
 def write_record(ablation: Ablation, works: Sequence[Work], *, file: Path, command: str, threads: int) -> None:
     """Write the record, whole or not at all."""
     settings = works[0].job.experiment.runtime
-    with runtime.threads(settings):
+    with runtime.arithmetic(settings):
         machine = runtime.description(runtime.fabric(settings).device)
     write_json(
         ablation.folder / RECORD,

@@ -96,6 +96,8 @@ class Runtime:
     """Layout of images and convolutions."""
     threads: int | None = None
     """CPU threads; None takes torch's default. Sums are rounded differently with another number."""
+    deterministic: bool = False
+    """Whether a GPU, too, must give the same bits twice: slower, and an error where it cannot. A CPU always does."""
     checkpoint_every: int = 250
     """Steps between checkpoints for `resume`."""
 

@@ -246,7 +246,7 @@ def reusable(experiment: Experiment) -> dict[str, Any] | None:
     return {
         **{field: to_json(getattr(experiment, field)) for field in fields},
         "augmentation": to_json(experiment.augmentation.source),
-        "runtime": [experiment.runtime.precision, experiment.runtime.memory_format],
+        "runtime": [getattr(experiment.runtime, name) for name in ("precision", "memory_format", "deterministic")],
         "phase": [name, to_json(phase), to_json({term: experiment.terms[term] for term in phase.terms})],
     }
 

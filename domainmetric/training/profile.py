@@ -19,6 +19,7 @@ from domainmetric.errors import Interrupted
 from domainmetric.experiment import AdaptationPhase, Experiment, Phase
 from domainmetric.models.network import Network
 from domainmetric.training import runtime
+from domainmetric.training.alarm_board import AlarmBoard
 from domainmetric.training.batches import Batches, RunData, data_root, load
 from domainmetric.training.loop import Watch, train
 from domainmetric.training.parts import Stopwatch, name_module
@@ -146,7 +147,7 @@ def profile(experiment: Experiment, *, steps: int = 30) -> str:
 def measure(experiment: Experiment, *, steps: int = 30) -> list[PhaseProfile]:
     """The profiles of the first and of the last phase (of one, if there is but one)."""
     fabric = runtime.fabric(experiment.runtime)
-    with runtime.threads(experiment.runtime):
+    with runtime.arithmetic(experiment.runtime):
         data = load(experiment, data_root(experiment), fabric.device)
         network = new_network(experiment, fabric.device)
         names = list(dict.fromkeys([next(iter(experiment.phases)), *list(experiment.phases)[-1:]]))
@@ -193,6 +194,16 @@ def run(fabric: Fabric, experiment: Experiment, phase: Phase, batches: Batches, 
         checkpoint=lambda seconds: None,
         advance=advance,
         stopping=lambda: laps.enough,
+        alarms=AlarmBoard(
+            alarms=experiment.alarms,
+            phase="profile",
+            steps=phase.steps,
+            every=experiment.evaluation.gradient_every,
+            num_classes=len(experiment.data.classes),
+            state=state,
+            folder=experiment.runs_root,
+            tell=lambda told: None,
+        ),
     )
     state.step = 0
     laps.begin(0)
