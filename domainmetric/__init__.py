@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from domainmetric.data.synthetic import StreetDigits
     from domainmetric.data.view_bank import AlbumentationsViews, Pipeline
     from domainmetric.data.views import Views, ViewStream
+    from domainmetric.embedding.embedder import Embedded, Embedder, Found, match
     from domainmetric.errors import (
         Alarmed,
         ChecksumMismatch,
@@ -188,12 +189,15 @@ __all__ = [
     "EasyPositiveEasyNegative",
     "EasyPositiveHardNegative",
     "EasyPositiveSemiHardNegative",
+    "Embedded",
+    "Embedder",
     "EpochGroups",
     "Evaluation",
     "ExactSearch",
     "Experiment",
     "Finding",
     "FirstOrder",
+    "Found",
     "Framing",
     "FromMatrix",
     "FromPairwise",
@@ -288,6 +292,7 @@ __all__ = [
     "ViewStream",
     "Views",
     "default_alarms",
+    "match",
     "resume",
     "run",
 ]
@@ -365,6 +370,12 @@ _HOMES = {
     "data.views": (
         "ViewStream",
         "Views",
+    ),
+    "embedding.embedder": (
+        "Embedded",
+        "Embedder",
+        "Found",
+        "match",
     ),
     "errors": (
         "Alarmed",

@@ -18,16 +18,16 @@ AnchorStrategy Augment Augmentation Backbone Balanced Bank Banks BelowSource Bes
 ChanceDiscriminator ChecksumMismatch Chord ChordSquared ClassQuota Classify ClassifyLabelledTarget Cluster Collapse
 Confident ConfigError Constant Contrastive Coral Cosine CrossBatchMemory Dann DataError DataNotPrepared DeadAnchors
 DigitViews Disjoint Distance DistanceWeighted Divergence Domain DomainMetricError Dtn EasyPositiveEasyNegative
-EasyPositiveHardNegative EasyPositiveSemiHardNegative EpochGroups Evaluation ExactSearch Experiment Finding FirstOrder
-Framing FromMatrix FromPairwise Geodesic Group Groups HardNegative HardPositiveHardNegative HingeEmbedding IdleTerm
-ImageSet Imbalanced InformationMaximization Interrupted LastCheckpoint LossValue Lp MarginTriplet MarginViolating
-MatchedBalanced Matches Member Memory Metric MetricLoss Miner Miswired Mmd Mnist Model MultiSimilarity Mutual NTXent
-Nearest NonFinite OneClass OneCycle Optimizer Oracle Pad Pair Pairs Part PartContext PartModule PerfectDiscriminator
-Phase Pipeline PixelNearest PmlLoss PmlMiner Propagation Prototype RandomAnchors RandomTriplets Resize Roles
-RunFolderError Runtime Sampling Schedule SecondOrder Selection SelectionScore SelectivelyContrastive SemiHard
-SemiHardTriplet Separate Shuffled Sight SigmoidRamp SklearnDigits SmallCnn SoftMarginTriplet SourcePhase SphereDistance
-Step StreetDigits StuckLoss SupCon Svhn TargetSampling Term Threshold Tied Tracking Transport TripletLoss Triplets
-UsageError Usps ViewStream Views default_alarms resume run
+EasyPositiveHardNegative EasyPositiveSemiHardNegative Embedded Embedder EpochGroups Evaluation ExactSearch Experiment
+Finding FirstOrder Found Framing FromMatrix FromPairwise Geodesic Group Groups HardNegative HardPositiveHardNegative
+HingeEmbedding IdleTerm ImageSet Imbalanced InformationMaximization Interrupted LastCheckpoint LossValue Lp
+MarginTriplet MarginViolating MatchedBalanced Matches Member Memory Metric MetricLoss Miner Miswired Mmd Mnist Model
+MultiSimilarity Mutual NTXent Nearest NonFinite OneClass OneCycle Optimizer Oracle Pad Pair Pairs Part PartContext
+PartModule PerfectDiscriminator Phase Pipeline PixelNearest PmlLoss PmlMiner Propagation Prototype RandomAnchors
+RandomTriplets Resize Roles RunFolderError Runtime Sampling Schedule SecondOrder Selection SelectionScore
+SelectivelyContrastive SemiHard SemiHardTriplet Separate Shuffled Sight SigmoidRamp SklearnDigits SmallCnn
+SoftMarginTriplet SourcePhase SphereDistance Step StreetDigits StuckLoss SupCon Svhn TargetSampling Term Threshold Tied
+Tracking Transport TripletLoss Triplets UsageError Usps ViewStream Views default_alarms match resume run
 """.split()  # noqa: SIM905 (a hundred names read better as text)
 
 

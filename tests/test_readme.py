@@ -82,7 +82,7 @@ def test_the_ablation_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_there_is_a_snippet_for_each_use() -> None:
-    assert len(SNIPPETS) == 4
+    assert len(SNIPPETS) == 5
     assert "<!-- results -->" in README
 
 
