@@ -57,12 +57,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise Damaged(f"{path} is damaged or no checkpoint: {error}.") from error
 
 
-def digest(tensors: dict[str, Tensor]) -> str:
-    """A hash of tensors by name, type, shape and bits."""
-    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    return hashlib.blake2b(save(plain), digest_size=DIGITS // 2).hexdigest()
-
-
 def seal(content: bytes) -> bytes:
     """The content of a file with the digest of all its bytes in its place; what stood there does not count."""
     before, mark, rest = content.partition(MARK)
