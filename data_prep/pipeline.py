@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from data_prep.contact_sheet import contact_sheet
+from data_prep.contact_sheet import store_sheet
 from data_prep.fetch import Found, download, find, verify
 from data_prep.official import Dataset, known_datasets
 from domainmetric.data.domain import SPLITS
@@ -77,7 +77,7 @@ def _prepare_one(
         progress.update(step, description=f"{dataset.name}: reading")
         splits = dataset.read({name: each.path for name, each in found.items()})
         progress.update(step, description=f"{dataset.name}: writing")
-        sheet = contact_sheet(dataset.name, splits)
+        sheet = store_sheet(dataset.name, splits)
         return write_store(
             root,
             dataset.name,

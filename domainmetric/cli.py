@@ -1,4 +1,4 @@
-"""The command line: run, resume, show, profile, ablate, report, embed, match. The only file that knows tyro.
+"""The command line: run, resume, show, inspect, profile, ablate, report, embed, match. The only file that knows tyro.
 
 Whatever goes wrong is told in one paragraph, with a traceback only under --debug. Exit status: 1 for a failure, 2 for
 wrong usage, 130 for an interrupted run. Heavy imports happen inside the commands, so that help is immediate.
@@ -33,6 +33,9 @@ domainmetric: cross-domain metric learning
   domainmetric resume RUN [--file FILE]                continue an interrupted run; with --accept-changes even where
                                                        versions, threads, code or data have changed since
   domainmetric show RUN [--json]                       what a run reached
+  domainmetric inspect FILE[:RECIPE] [--field=value ...] [-o SHEET.png]
+                                                       what goes into a run: figures of both domains, what is known
+                                                       to ruin a transfer, and a sheet of what the network sees
   domainmetric profile FILE[:RECIPE] [--field=value ...]   where the time of a step goes
   domainmetric ablate FILE[:ABLATION] [--seeds N | --seeds A B C] [--workers 2] [--folder FOLDER] [--field=value ...]
                                                        run named variants over seeds, and compare them;
@@ -99,6 +102,7 @@ def dispatch(words: list[str]) -> int:
         "run": run_command,
         "resume": resume_command,
         "show": show_command,
+        "inspect": inspect_command,
         "profile": profile_command,
         "report": report_command,
         "ablate": ablate_command,
@@ -182,6 +186,22 @@ def profile_command(words: list[str]) -> None:
     from domainmetric.training.profile import profile
 
     print(profile(experiment))
+
+
+def inspect_command(words: list[str]) -> None:
+    """Print the audit of the data; the contact sheet is the last line of standard output."""
+    sheet, rest = option(words, "-o")
+    experiment = parse_experiment("inspect", rest)
+    from domainmetric.audit.inspection import inspect
+
+    place = Path(sheet) if sheet else None
+    try:
+        found = inspect(experiment, place)
+    except DataNotPrepared as missing:
+        prepare(experiment, missing)
+        found = inspect(experiment, place)
+    print(found.text)
+    print(found.sheet)
 
 
 def report_command(words: list[str]) -> None:

@@ -45,7 +45,7 @@ def load_file(path: Path) -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses look their module up by name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a file that ends the program would end this command without a word
         del sys.modules[spec.name]
         where = location(error, path)
         raise UsageError(
@@ -169,12 +169,12 @@ def call(function: Function, kind: Kind, target: str) -> Any:
         return function()
     except DomainMetricError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = location(error, Path(inspect.getfile(function)))
         raise UsageError(f"The {kind} {target} failed ({where}). Fix it, then run the command again.") from error
 
 
-def location(error: Exception, path: Path) -> str:
+def location(error: BaseException, path: Path) -> str:
     """Line, class and message of an error that arose in the file `path`."""
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {error.msg}"

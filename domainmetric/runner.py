@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from domainmetric import durable
+from domainmetric.audit.record import audit_run
 from domainmetric.errors import Damaged, Interrupted, NotWritten, RunFolderError
 from domainmetric.experiment import Experiment
 from domainmetric.reporting import draw, summarize
@@ -116,6 +117,8 @@ def work(folder: Path, experiment: Experiment, *, accept_changes: bool) -> None:
                 stop=stop,
             )
             record, saved = start(session)
+            if saved is None:
+                audit_run(session)
             finish(session, record, train_phases(session, record, saved), now["machine"])
 
 

@@ -12,6 +12,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 from domainmetric.errors import ConfigError, RunFolderError, nearest
 
 CLASS, FUNCTION, PATH = "class", "function", "path"
-SPECLESS = ("domainmetric.cli", "domainmetric.training", "domainmetric.report")
+SPECLESS = ("domainmetric.cli", "domainmetric.training", "domainmetric.report", "domainmetric.audit")
 """Modules without specs, which need not be imported to find them."""
 
 
@@ -37,7 +38,7 @@ def to_json(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
     if isinstance(value, Path):
-        return {PATH: str(value)}
+        return {PATH: without_home(str(value))}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if callable(value) and not isinstance(value, type):
@@ -46,6 +47,12 @@ def to_json(value: Any) -> Any:
     raise TypeError(
         f"An experiment may hold dataclasses, mappings, tuples, functions, paths and scalars, but not {type(value)}."
     )
+
+
+def without_home(text: str) -> str:
+    """Text in which the user's home folder, whose name is no business of a run folder, is called `~`."""
+    home = re.escape(str(Path.home()).rstrip("/"))
+    return re.sub(rf"(?<![\w.~-]){home}(?=/|$)", "~", text) if home else text
 
 
 def import_name(value: type | Callable[..., Any]) -> str:
@@ -110,7 +117,7 @@ def from_json(data: Any, names: Mapping[str, Any]) -> Any:
     if not isinstance(data, dict):
         return data
     if set(data) == {PATH}:
-        return Path(data[PATH])
+        return Path(data[PATH]).expanduser() if str(data[PATH]).split("/")[0] == "~" else Path(data[PATH])
     if set(data) == {FUNCTION} and isinstance(data[FUNCTION], str):
         return look_up(data[FUNCTION], FUNCTION, {name: v for name, v in names.items() if inspect.isfunction(v)})
     if CLASS not in data:

@@ -51,8 +51,15 @@ class ImageSet:
 
 def check_images(images: Tensor) -> None:
     """Raise DataError unless `images` is uint8 of shape (n, h, w, 1 or 3) with n, h and w above zero."""
+    if not isinstance(images, Tensor):
+        raise DataError(f"Images must be a torch.Tensor, but came as {type(images).__name__}. Use torch.from_numpy.")
     if images.dtype != torch.uint8:
-        raise DataError(f"Images must be uint8 (0..255), but came as {str(images.dtype).removeprefix('torch.')}.")
+        came = str(images.dtype).removeprefix("torch.")
+        span = f" between {images.min():g} and {images.max():g}" if images.numel() and not images.is_complex() else ""
+        raise DataError(
+            f"Images must be uint8 (0..255), but came as {came}{span}. Scale finite values to 0..255, round them, and "
+            "convert them with .to(torch.uint8)."
+        )
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise DataError(f"Images must have the shape (n, height, width, 1 or 3), but came as {tuple(images.shape)}.")
     if 0 in images.shape:
@@ -61,8 +68,11 @@ def check_images(images: Tensor) -> None:
 
 def check_labels(labels: Tensor, num_images: int, num_classes: int) -> None:
     """Raise DataError unless `labels` holds one int64 class index in [0, num_classes) for each image."""
+    if not isinstance(labels, Tensor):
+        raise DataError(f"Labels must be a torch.Tensor, but came as {type(labels).__name__}. Use torch.from_numpy.")
     if labels.dtype != torch.int64:
-        raise DataError(f"Labels must be int64, but came as {str(labels.dtype).removeprefix('torch.')}.")
+        came = str(labels.dtype).removeprefix("torch.")
+        raise DataError(f"Labels must be int64, but came as {came}. Give class indices, with .to(torch.int64).")
     if labels.shape != (num_images,):
         raise DataError(f"Expected {num_images} labels, one for each image, but their shape is {tuple(labels.shape)}.")
     low, high = int(labels.min()), int(labels.max())

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import UInt8
 from torch import Tensor
 
+from domainmetric.data.room import check_memory
 from domainmetric.errors import ConfigError, DataError
 
 _CHUNK = 2048  # images resized at once: bounds the float copy to some 25 MB at 32x32x3
@@ -46,6 +47,7 @@ class Pad(Framing):
         if (height, width) == (size, size):
             return images
         top, left = (size - height) // 2, (size - width) // 2
+        _check_room(images, size)
         framed = torch.zeros((n, size, size, channels), dtype=torch.uint8)
         framed[:, top : top + height, left : left + width] = images
         return framed
@@ -88,9 +90,15 @@ def _resize(images: UInt8[Tensor, "n h w c"], size: int) -> UInt8[Tensor, "n {si
     n, height, width, channels = images.shape
     if (height, width) == (size, size):
         return images
+    _check_room(images, size)
     framed = torch.empty((n, size, size, channels), dtype=torch.uint8)
     for start in range(0, n, _CHUNK):
         chunk = images[start : start + _CHUNK].permute(0, 3, 1, 2).float()
         resized = F.interpolate(chunk, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
         framed[start : start + _CHUNK] = resized.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
     return framed
+
+
+def _check_room(images: UInt8[Tensor, "n h w c"], size: int) -> None:
+    n, *_, channels = images.shape
+    check_memory(n * size * size * channels, f"{n:,} images of {size}x{size} pixels", "Use a smaller image_size.")

@@ -32,6 +32,7 @@ class Pair:
         """Raise ConfigError unless both domains have the same classes in the same order."""
         source, target = self.source.classes, self.target.classes
         if source == target:
+            self._check_number()
             return
         if set(source) == set(target):
             differ = f"they have the same classes in another order: {source} and {target}"
@@ -41,5 +42,20 @@ class Pair:
             differ = f"only in the source: {only_source}; only in the target: {only_target}"
         raise ConfigError(
             f"The domains of a pair must have the same classes, but those of '{self.source.name}' and "
-            f"'{self.target.name}' differ ({differ}). Choose domains that share their classes."
+            f"'{self.target.name}' differ ({differ}). Choose domains that share their classes, or map them in a domain "
+            "of your own, whose `load` gives both the same names in the same order."
         )
+
+    def _check_number(self) -> None:
+        """Raise ConfigError where the classes could not be told apart."""
+        classes = self.source.classes
+        if len(classes) < 2:
+            raise ConfigError(
+                f"A pair needs at least two classes, or nothing has a negative, but '{self.source.name}' has "
+                f"{len(classes)}: {', '.join(classes) or 'none'}."
+            )
+        if len(set(classes)) < len(classes):
+            twice = ", ".join(sorted({name for name in classes if classes.count(name) > 1}))
+            raise ConfigError(
+                f"The classes of '{self.source.name}' must have different names, but these come twice: {twice}."
+            )

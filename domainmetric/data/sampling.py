@@ -75,7 +75,8 @@ class ShuffledRows:
             raise ConfigError(f"Batch size must be at least 2 (batch norm), but is {self.batch_size}.")
         if self.batch_size > self.num_rows:
             raise ConfigError(
-                f"Batch size {self.batch_size} is above the {self.num_rows} images of the {self.name} set."
+                f"Batch size {self.batch_size} is above the {self.num_rows} images of the {self.name} set. Use a "
+                "smaller one."
             )
         self._cycle = cycle(torch.arange(self.num_rows), self.seed, self.name)
 
@@ -105,7 +106,15 @@ class BalancedRows:
         counts = torch.bincount(self.labels, minlength=self.num_classes)
         if int(counts.min()) == 0:
             empty = int(counts.argmin())
-            raise ConfigError(f"The {self.name} set has no image of class index {empty}; balanced batches need all.")
+            raise ConfigError(
+                f"The {self.name} set has no image of class index {empty}; balanced batches need all. Add images, hold "
+                "out fewer, or leave the class out."
+            )
+        if self.batch_size > len(self.labels):
+            raise ConfigError(
+                f"Batch size {self.batch_size} is above the {len(self.labels)} images of the {self.name} set. Use a "
+                "smaller one."
+            )
         self._cycles = [
             cycle((self.labels == k).nonzero().squeeze(1), self.seed, f"{self.name}/{k}")
             for k in range(self.num_classes)

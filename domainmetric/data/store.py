@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from domainmetric.data.domain import SPLITS, Split
+from domainmetric.data.room import check_disk
 from domainmetric.errors import DataError, DataNotPrepared
 from domainmetric.types import ImageSet
 
@@ -85,6 +86,8 @@ def write_store(
     root = Path(root)
     _refuse_foreign(root / name, {*_ARRAY_FILES, *(extras or {})})
     manifest = _describe(name, splits, sources)
+    needed = sum(array.nbytes for split in SPLITS for array in _arrays(split, splits[split]).values())
+    check_disk(needed, root, f"The store '{name}'", "Free some space, or choose another folder with --root.")
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _staging(root, name) as folder:
@@ -127,8 +130,10 @@ def read_manifest(root: Path, name: str) -> Manifest:
     try:
         fields = json.loads(path.read_text())
         manifest = Manifest(**{**fields, "classes": tuple(fields["classes"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         _damaged(root, name, f"{path} is missing or not a manifest ({type(error).__name__})", error)
+    if manifest.name != name:  # it makes paths
+        _damaged(root, name, f"{path} is that of '{manifest.name}'", None)
     if manifest.format_version != FORMAT_VERSION:
         _damaged(
             root, name, f"{path} has format {manifest.format_version}, but this version reads {FORMAT_VERSION}", None
@@ -159,7 +164,7 @@ def _read_array(root: Path, manifest: Manifest, array_name: str) -> NDArray[Any]
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="c")
         expected = (tuple(manifest.arrays[array_name]["shape"]), manifest.arrays[array_name]["dtype"])
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
         _damaged(root, manifest.name, f"{path} is missing, truncated or not an array", error)
     found = (array.shape, str(array.dtype))
     if found != expected:

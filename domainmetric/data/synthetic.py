@@ -24,6 +24,7 @@ from torch import Tensor
 
 from domainmetric.data.digits import DIGIT_CLASSES
 from domainmetric.data.domain import SPLITS, Domain, Split, spec_hash
+from domainmetric.data.room import check_memory
 from domainmetric.errors import ConfigError
 from domainmetric.types import ImageSet
 
@@ -83,6 +84,11 @@ class StreetDigits(Domain):
     def load(self, split: Split, *, root: Path, size: int) -> ImageSet:
         """Render one split at size x size; `root` is not read."""
         total = self.num_train if split == "train" else self.num_test
+        check_memory(
+            2 * 3 * total * size**2,
+            f"{total:,} street digits of {size}x{size} pixels",
+            "Ask for fewer, or smaller ones.",
+        )
         blocks = []
         for block in range(math.ceil(total / _BLOCK)):
             rng = np.random.default_rng(np.random.SeedSequence((self.seed, SPLITS.index(split), block)))

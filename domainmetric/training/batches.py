@@ -12,9 +12,11 @@ from torch import Tensor
 
 from domainmetric.data.augment import to_float
 from domainmetric.data.draws import Balanced
+from domainmetric.data.loading import load_split
 from domainmetric.data.matched_rows import MatchedRows
 from domainmetric.data.sampling import ShuffledRows
 from domainmetric.data.views import Rows, Views, ViewStream
+from domainmetric.errors import DataError
 from domainmetric.experiment import AdaptationPhase, Experiment, Phase
 from domainmetric.randomness import derive, generator
 from domainmetric.training.parts import part
@@ -46,18 +48,25 @@ def data_root(experiment: Experiment) -> Path:
 def load(experiment: Experiment, root: Path, device: torch.device) -> RunData:
     """Load both domains onto `device`, hold out the source validation rows, and put the target labels aside."""
     size = experiment.image_size
-    source = experiment.data.source.load("train", root=root, size=size)
-    target = experiment.data.target.load("train", root=root, size=size)
+    pair, needs_labels = experiment.data, experiment.labelled_target is not None
+    source = load_split(pair.source, "train", root=root, size=size, labelled=True)
+    target = load_split(pair.target, "train", root=root, size=size, labelled=needs_labels)
     order = torch.randperm(len(source), generator=generator("cpu", experiment.seed, "source validation"))
     held_out = round(experiment.source_validation * len(source))
+    if not 0 < held_out < len(source):
+        raise DataError(
+            f"The training split of '{pair.source.name}' has {len(source)} images, of which source_validation="
+            f"{experiment.source_validation} holds out {held_out}: some must be held out, and some left to train on. "
+            "Add images, or choose another share."
+        )
     train_rows = order[held_out:].sort().values
     return RunData(
         source_train=source.take(train_rows).to(device),
         source_train_rows=train_rows.to(device),
         source_validation=source.take(order[:held_out].sort().values).to(device),
-        source_test=experiment.data.source.load("test", root=root, size=size).to(device),
+        source_test=load_split(pair.source, "test", root=root, size=size, labelled=True).to(device),
         target_train=target.unlabelled().to(device),
-        target_test=experiment.data.target.load("test", root=root, size=size).to(device),
+        target_test=load_split(pair.target, "test", root=root, size=size, labelled=True).to(device),
         target_train_labels_oracle=None if target.labels is None else target.labels.to(device),
     )
 
