@@ -22,11 +22,11 @@ def teacher_of(network: Network) -> Network:
 @torch.no_grad()
 def follow(teacher: nn.Module, network: nn.Module, decay: float) -> None:
     """Move the teacher's weights and batch statistics towards the network's: t <- decay t + (1 - decay) n."""
-    pairs = zip(_values(teacher), _values(network), strict=True)
+    pairs = zip(values_of(teacher), values_of(network), strict=True)
     own, other = zip(*((t, n) for t, n in pairs if t.is_floating_point()), strict=True)
     torch._foreach_lerp_(own, other, 1 - decay)
 
 
-def _values(network: nn.Module) -> Iterator[Tensor]:
+def values_of(network: nn.Module) -> Iterator[Tensor]:
     """Parameters and buffers, each once: a state dict would name those of tied branches twice, and move them twice."""
     return chain(network.parameters(), network.buffers())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricOptimizer as FabricOptimizer
 from torch import Tensor, nn
 
 from domainmetric.errors import Interrupted
@@ -15,6 +16,7 @@ from domainmetric.experiment import AdaptationPhase, Experiment, Phase
 from domainmetric.models.network import Network, evaluating
 from domainmetric.randomness import isolated
 from domainmetric.step import Step
+from domainmetric.training.alarm_board import AlarmBoard
 from domainmetric.training.banks import refresh
 from domainmetric.training.batches import Batches
 from domainmetric.training.ema import follow
@@ -22,6 +24,7 @@ from domainmetric.training.objective import gradient_norms
 from domainmetric.training.parts import part
 from domainmetric.training.state import PhaseState
 from domainmetric.training.wall_time import WallTime
+from domainmetric.training.wiring import NUM_STEPS, BeforeStep
 
 Values = dict[str, float]
 
@@ -42,6 +45,8 @@ class Watch:
     """Called after each step with the loss, where it is known."""
     stopping: Callable[[], bool]
     """Whether the run was asked to stop."""
+    alarms: AlarmBoard
+    """Is shown what was read, and may stop the phase or change its terms."""
 
 
 def train(
@@ -55,7 +60,7 @@ def train(
 ) -> float:
     """Train from `state.step` to the end of the phase. Returns the seconds spent on the phase, earlier ones included.
 
-    Raises Interrupted after writing a checkpoint when asked to stop.
+    Raises Interrupted after writing a checkpoint when asked to stop, and Alarmed where an alarm stops the run.
     """
     network = fabric.setup_module(state.network)
     optimizer = fabric.setup_optimizers(state.optimizer)
@@ -66,26 +71,40 @@ def train(
             torch.manual_seed(batches.step_seed(state.step))
             set_learning_rate(state.optimizer, state.step / phase.steps)
             drawn = refresh_banks(fabric, experiment, batches, state, watch)
+            before = BeforeStep(state, phase) if state.step < NUM_STEPS else None
+            with part("alarms"):
+                watch.alarms.soundness.keep(state)
             with fabric.autocast():
                 step, values = losses(network, batches, phase, state)
             total = torch.stack(list(values.values())).sum()
-            state.window.add({"loss/total": total, **{f"loss/{k}": v for k, v in values.items()}, **step.notes})
+            due = state.step % experiment.evaluation.gradient_every == 0
             with part("gradient shares"):
-                measured = shares(values, step) if state.step % experiment.evaluation.gradient_every == 0 else None
+                measured = shares(values, step) if due or before is not None else None
             optimizer.zero_grad(set_to_none=True)
             with part("backward"):
                 fabric.backward(total)
-            with part("optimizer"):
-                optimizer.step()
-            if isinstance(phase, AdaptationPhase) and state.teacher is not None:
-                with part("teacher update"):
-                    follow(state.teacher, state.network, phase.ema)
+            with part("alarms"):
+                sound = watch.alarms.sound(total, step, values)
+            if sound:
+                state.window.add({"loss/total": total, **{f"loss/{k}": v for k, v in values.items()}, **step.notes})
+                update(optimizer, phase, state)
             state.step += 1
-            for found in (drawn, measured):  # under the step that they led to, like all else that a step leaves behind
+            for found in (drawn, measured if due else None):  # under the step that they led to, like all that it leaves
                 if found is not None:
                     watch.log(state.step, found)
+            if measured is not None:
+                watch.alarms.moved(values, measured, before if sound else None)
             report(experiment, phase, state, watch, lambda: time.perf_counter() - began)
     return time.perf_counter() - began
+
+
+def update(optimizer: FabricOptimizer, phase: Phase, state: PhaseState) -> None:
+    """Move the weights, and the teacher behind them."""
+    with part("optimizer"):
+        optimizer.step()
+    if isinstance(phase, AdaptationPhase) and state.teacher is not None:
+        with part("teacher update"):
+            follow(state.teacher, state.network, phase.ema)
 
 
 def losses(network: nn.Module, batches: Batches, phase: Phase, state: PhaseState) -> tuple[Step, dict[str, Tensor]]:
@@ -143,9 +162,8 @@ def refresh_banks(
 
 def shares(values: dict[str, Tensor], step: Step) -> Values:
     """Each term's share of the summed gradient norms at the embeddings, `gradient/target/triplet` and so on."""
-    embeddings = {"source": step.encoded_by_source.z}
-    if step.encoded_by_target is not None:
-        embeddings["target"] = step.encoded_by_target.z
+    sides = {"source": step.encoded_by_source, "target": step.encoded_by_target}
+    embeddings = {name: side.z for name, side in sides.items() if side is not None and side.z.requires_grad}
     result = {}
     for where, norms in gradient_norms(values, embeddings).items():
         total = torch.stack(list(norms.values())).sum().clamp_min(1e-20)
@@ -157,16 +175,21 @@ def shares(values: dict[str, Tensor], step: Step) -> Values:
 def report(experiment: Experiment, phase: Phase, state: PhaseState, watch: Watch, clock: Callable[[], float]) -> None:
     """What is due after a step: values, evaluation, checkpoint, and the question whether to stop."""
     last, loss = state.step == phase.steps, None
-    if last or state.step % experiment.evaluation.gradient_every == 0:
+    if state.window.values and (last or state.step % experiment.evaluation.gradient_every == 0):
+        watch.alarms.settle()
         values = state.window.means()
         loss = values["loss/total"]
         watch.log(state.step, {**values, "learning_rate": state.optimizer.param_groups[0]["lr"], "seconds": clock()})
+        watch.alarms.show(state.step, read=True)
     watch.advance(state.step, loss)
     if last or state.step % experiment.evaluation.every == 0:
         watch.evaluate(state.step)
-    stop = watch.stopping()
-    if stop or (state.step % experiment.runtime.checkpoint_every == 0 and not last):
+    stop, alarmed = watch.stopping(), watch.alarms.stopped
+    if stop or alarmed or (state.step % experiment.runtime.checkpoint_every == 0 and not last):
+        watch.alarms.settle()
         watch.checkpoint(clock())
+    if alarmed is not None:
+        raise alarmed
     if stop:
         raise Interrupted("The run was asked to stop. Its state is saved.")
 

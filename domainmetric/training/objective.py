@@ -32,6 +32,7 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.terms, self.needs, self.train_both_branches = dict(terms), needs, train_both_branches
+        self.context = context
         self.parts = nn.ModuleDict({name: term.part.build(context) for name, term in terms.items()})
 
     def prepare(
@@ -94,6 +95,14 @@ class Objective(nn.Module):
             progress=progress,
             generator=batches.generator(step, "mining"),
         )
+
+    def exchange(self, name: str, term: Term) -> None:
+        """Put another term in the place of one. What its part remembers goes over; no optimizer knows new weights."""
+        if term.part != self.terms[name].part:
+            part, old = term.part.build(self.context), self.parts[name].state_dict()
+            part.to(next((tensor.device for tensor in old.values()), None)).load_state_dict(old)
+            self.parts[name] = part
+        self.terms[name] = term
 
     def forward(self, step: Step) -> dict[str, Float[Tensor, ""]]:
         """Each term's weighted loss, by name."""

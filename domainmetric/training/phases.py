@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from domainmetric.alarms.sight import Seen
 from domainmetric.anchors.base import AnchorContext, AnchorMatcher
 from domainmetric.errors import Damaged, DataError
 from domainmetric.experiment import AdaptationPhase, BestScore, Experiment, Phase, SourcePhase
@@ -20,6 +21,7 @@ from domainmetric.randomness import isolated
 from domainmetric.serialize import content_hash, to_json
 from domainmetric.step import PartContext
 from domainmetric.training import runtime, scatters
+from domainmetric.training.alarm_board import AlarmBoard, Told, sentence
 from domainmetric.training.batches import Batches, RunData
 from domainmetric.training.checkpoint import read_tensors, write_tensors
 from domainmetric.training.ema import teacher_of
@@ -141,7 +143,10 @@ def watcher(session: Session, record: Record, state: PhaseState, phase: Phase) -
     name = list(experiment.phases)[record.phase]
     last = record.phase == len(experiment.phases) - 1
 
+    board = alarm_board(session, record, state, phase)
+
     def log(step: int, values: Values) -> None:
+        board.add(step, values)
         session.log.metrics(offset + step, values)
 
     def evaluate(step: int) -> None:
@@ -162,6 +167,8 @@ def watcher(session: Session, record: Record, state: PhaseState, phase: Phase) -
         log(step, values)
         if last:
             select(session, record, evidence, step)
+        if step > 0:
+            board.show(step, seen=Seen(evidence=evidence, matches=matches))
 
     def checkpoint(seconds: float) -> None:
         record.step, record.seconds[name] = state.step, seconds
@@ -177,7 +184,37 @@ def watcher(session: Session, record: Record, state: PhaseState, phase: Phase) -
         checkpoint=checkpoint,
         advance=advance,
         stopping=session.stop,
+        alarms=board,
     )
+
+
+def alarm_board(session: Session, record: Record, state: PhaseState, phase: Phase) -> AlarmBoard:
+    """The alarms of a phase, with what the log tells of its steps so far: all of it, when the run is resumed."""
+    experiment, offset = session.experiment, first_step(session.experiment, record.phase)
+    if record.step == 0:
+        record.phase_began = session.log.save()
+
+    def tell(told: Told) -> None:
+        session.log.alarm(offset + told["step"], told)
+        session.progress.tell(sentence(told))
+
+    earlier = read_log(session.folder, record.phase_began)
+    alarms = [{**line, "step": line["step"] - offset} for line in earlier if line["kind"] == "alarm"]
+    board = AlarmBoard(
+        alarms=experiment.alarms,
+        phase=list(experiment.phases)[record.phase],
+        steps=phase.steps,
+        every=experiment.evaluation.gradient_every,
+        num_classes=len(session.data.source_train.classes),
+        state=state,
+        folder=session.folder,
+        tell=tell,
+        told=alarms,
+    )
+    for line in earlier:
+        if line["kind"] == "metrics":
+            board.add(line["step"] - offset, line["values"])
+    return board
 
 
 def select(session: Session, record: Record, evidence: Evidence, step: int) -> None:
@@ -242,7 +279,7 @@ def reusable(experiment: Experiment) -> dict[str, Any] | None:
     chosen = len(experiment.phases) == 1 and isinstance(experiment.selection, BestScore)
     if not isinstance(phase, SourcePhase) or chosen:
         return None
-    fields = ("seed", "image_size", "source_validation", "model", "data", "evaluation")
+    fields = ("seed", "image_size", "source_validation", "model", "data", "evaluation", "alarms")
     return {
         **{field: to_json(getattr(experiment, field)) for field in fields},
         "augmentation": to_json(experiment.augmentation.source),

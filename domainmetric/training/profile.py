@@ -28,7 +28,7 @@ from domainmetric.training.state import PhaseState
 
 WARM_UP = 4
 ORDER = ("data", "augmentation", "forward", "teacher and matching", "bank refresh", "pairs", "term", "gradient shares",
-         "backward", "optimizer", "teacher update", "other")  # fmt: skip
+         "backward", "alarms", "optimizer", "teacher update", "other")  # fmt: skip
 FEEDING = ("data", "augmentation")
 
 

@@ -65,6 +65,10 @@ class Progress:
         elif self._done >= self._total or monotonic() - self._drawn >= REDRAW_S:
             self._draw()
 
+    def tell(self, text: str) -> None:
+        """A line, or several, above the bars."""
+        self._console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
     def _draw(self) -> None:
         if self._bars is not None and self._task is not None:
             self._drawn = monotonic()
@@ -105,7 +109,7 @@ class _Field(ProgressColumn):
 
 def _bars(console: Console) -> RichProgress:
     return RichProgress(
-        TextColumn("{task.description}", style="bold", markup=False),
+        TextColumn("[bold]{task.description}"),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         _Field("loss", "cyan"),

@@ -50,5 +50,7 @@ class Record:
     """Best selection score so far."""
     selected_step: int | None = None
     """Step, within the last phase, of the checkpoint that is reported."""
+    phase_began: int = 0
+    """Bytes of the log before the phase in progress."""
     log_size: int = 0
     """Bytes of the log that tell of it; what follows was written after the checkpoint."""

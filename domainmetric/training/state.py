@@ -125,14 +125,19 @@ def group(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return parts
 
 
-def set_training(network: Network, trainable: tuple[Trainable, ...]) -> dict[Trainable, list[nn.Parameter]]:
-    """Freeze what is not named, in gradient and in batch statistics. Returns what moves, by part, each weight once."""
-    parts: dict[Trainable, nn.Module] = {
+def parts_of(network: Network) -> dict[Trainable, nn.Module]:
+    """The parts of the network that a phase may train or freeze."""
+    return {
         "source_branch": network.branches["source"],
         "target_branch": network.branches["target"],
         "head": network.head,
         "classifier": network.classifier,
     }
+
+
+def set_training(network: Network, trainable: tuple[Trainable, ...]) -> dict[Trainable, list[nn.Parameter]]:
+    """Freeze what is not named, in gradient and in batch statistics. Returns what moves, by part, each weight once."""
+    parts = parts_of(network)
     network.eval().requires_grad_(False)
     for name in trainable:
         parts[name].train().requires_grad_(True)

@@ -25,7 +25,7 @@ def profiles(tmp_path_factory: pytest.TempPathFactory) -> list[PhaseProfile]:
 
 def test_every_part_is_there(profiles: list[PhaseProfile]) -> None:
     both = {"data", "augmentation", "forward: source branch", "forward: head", "forward: classifier", "term: classify"}
-    both |= {"gradient shares", "backward", "optimizer", "other"}
+    both |= {"gradient shares", "backward", "alarms", "optimizer", "other"}
     adaptation = {"forward: target branch", "teacher and matching", "teacher update", "bank refresh", "pairs"}
     adaptation |= {"term: triplet", "term: dann", "term: mmd", "term: information"}
     source, adapt = profiles
