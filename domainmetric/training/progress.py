@@ -14,6 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from domainmetric.escaping import visible
+
 REDRAW_S = 0.1
 
 
@@ -67,7 +69,7 @@ class Progress:
 
     def tell(self, text: str) -> None:
         """A line, or several, above the bars."""
-        self._console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        self._console.print(visible(text), style="yellow", highlight=False, markup=False, soft_wrap=True)
 
     def _draw(self) -> None:
         if self._bars is not None and self._task is not None:
@@ -109,7 +111,7 @@ class _Field(ProgressColumn):
 
 def _bars(console: Console) -> RichProgress:
     return RichProgress(
-        TextColumn("[bold]{task.description}"),
+        TextColumn("{task.description}", style="bold", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         _Field("loss", "cyan"),

@@ -1,4 +1,11 @@
-"""The machine a run uses: device, precision and threads, and the record of them."""
+"""The machine a run uses: device, precision, threads and order of sums, and the record of them.
+
+On a CPU, a run with the same seed and number of threads gives the same bits each time. A GPU adds up in an order of its
+own, so that two runs of one seed drift apart from the last bit on, in: the gradients of convolutions (cuDNN) and of
+picking rows (`x[rows]`); sums into rows (`index_add_`, `index_put_`, `scatter_add_`: triplets' gradients, class means,
+votes of neighbors); running sums (`cumsum`: sorting losses, miners that draw); matrix products on several streams
+(cuBLAS). `Runtime.deterministic` takes ordered versions of all of these; it has not been run on a GPU.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +38,7 @@ PACKAGES = (
     "albumentations",
     "POT",
 )
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 TRAINING_FLOORS = (
     *("data", "models", "anchors", "miners", "losses", "alignment", "training", "metrics", "alarms", "experiment"),
 )
@@ -47,15 +55,22 @@ def fabric(runtime: Runtime) -> Fabric:
 
 
 @contextmanager
-def threads(runtime: Runtime) -> Iterator[None]:
-    """Torch's CPU threads as the experiment wants them, restored afterwards."""
-    before = torch.get_num_threads()
+def arithmetic(runtime: Runtime) -> Iterator[None]:
+    """Torch's CPU threads and order of sums as the experiment wants them, restored afterwards."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    workspace = os.environ.get(CUBLAS_WORKSPACE)
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
+    if runtime.deterministic:
+        torch.use_deterministic_algorithms(True)
+        os.environ[CUBLAS_WORKSPACE] = workspace or ":4096:8"  # cuBLAS reads it when the first product is computed
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+        if runtime.deterministic and workspace is None:
+            del os.environ[CUBLAS_WORKSPACE]
 
 
 def description(device: torch.device) -> dict[str, Any]:
