@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import random
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.crash.disk import ENDING, FAULTS, Disk, Fault, fits
-from tests.crash.life import FINISHED, OPERATIONS, RUNS, STOPPED, End, folder_in, live
+from tests.crash.life import DONE, FINISHED, RUNS, STOPPED, End, folder_in, live
 from tests.crash.same import differences, phases_differ
 
 STORM, STORM_EVERY = 20, 50
@@ -50,8 +52,14 @@ class Campaign:
         end = live(root, Disk())
         folder = folder_in(root)
         assert end.status == FINISHED and folder is not None, f"The undisturbed run failed: {end.told}"
-        self.peaceful, self.seconds = folder, end.seconds
-        self.operations = json.loads((root / OPERATIONS).read_text())
+        self.peaceful = folder
+        done = json.loads((root / DONE).read_text())
+        self.operations = done["operations"]
+        for name in done["modules"]:  # so that no life has to import them anew
+            with suppress(ImportError):
+                importlib.import_module(name)
+        self.seconds = live(self.folder / "again", Disk()).seconds
+        shutil.rmtree(self.folder / "again")
 
     def faults(self, every: int = 1) -> Iterator[tuple[Fault, int]]:
         """Each fault at each operation that can meet it; a sample takes them in turn, at every so many operations."""

@@ -26,7 +26,7 @@ from tests.training.running import short
 
 FINISHED, STOPPED, BROKEN, OUTSIDE = 0, 1, 2, 3
 """Exit statuses: as it should be, stopped with an explanation, failed without one, and wrote beside `durable`."""
-RUNS, OPERATIONS = Path("runs"), Path("operations.json")
+RUNS, DONE = Path("runs"), Path("done.json")
 
 
 def experiment() -> Experiment:
@@ -104,7 +104,7 @@ def work(root: Path, disk: Disk) -> int:
     except BaseException:
         traceback.print_exc()
         return BROKEN
-    OPERATIONS.write_text(json.dumps(disk.operations))
+    DONE.write_text(json.dumps({"operations": disk.operations, "modules": sorted(sys.modules)}))
     print(*outside, flush=True)
     return OUTSIDE if outside else FINISHED
 

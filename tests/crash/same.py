@@ -48,11 +48,11 @@ def first(one: list[Any], other: list[Any]) -> str | None:
 
 
 def phases_differ(one: Path, other: Path) -> list[str]:
-    """Phases that two folders of runs keep to be reused, and that are not the same weights and the same log."""
+    """Phases that two folders of runs both keep to be reused, and that are not the same weights and the same log."""
     found = []
-    for path in sorted({p.name for root in (one, other) for p in (root / ".phases").glob("*.safetensors")}):
-        (left, facts), (right, others) = (read_tensors(root / ".phases" / path) for root in (one, other))
+    for path in (one / ".phases").glob("*.safetensors"):
+        (left, facts), (right, others) = read_tensors(path), read_tensors(other / ".phases" / path.name)
         same = left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
         if not same or timeless(facts["log"]) != timeless(others["log"]):
-            found.append(path)
+            found.append(path.name)
     return found
