@@ -54,8 +54,8 @@ DANN = Term(part=Dann(), weight=0.4)
 MMD = Term(part=Mmd(), weight=5.0, schedule=SigmoidRamp())
 INFORMATION = Term(part=InformationMaximization())
 GUARD = BestScore(score=BatchNuclearNorm())
-"""For alignment that nothing keeps from ruining the target, `replace(quick_dann(), selection=GUARD)`: the best checkpoint
-by a score without target labels is reported, and what the adaptation began from is one of them (chosen in
+"""For alignment that nothing keeps from ruining the target, as `replace(quick_dann(), selection=GUARD)`: the checkpoint
+that a score without target labels likes best is reported, and what the adaptation began from is one of them (chosen in
 `experiments/guard.py`)."""
 
 
@@ -159,7 +159,7 @@ def quick_source_only() -> Experiment:
 
 
 def quick_dann() -> Experiment:
-    """`dann` for two CPU cores. Expected, by three seeds: 10.5%: it ruins the target. `GUARD` reports what was before."""
+    """`dann` for two CPU cores. Expected, by three seeds: 10.5%: it ruins the target; see `GUARD`."""
     return quick(dann())
 
 
