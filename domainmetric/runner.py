@@ -70,7 +70,8 @@ def resume(folder: Path, names: Mapping[str, Any] | None = None, *, accept_chang
 def read_experiment(folder: Path, names: Mapping[str, Any] | None = None) -> Experiment:
     """The experiment that a run folder records."""
     record = read_json(run_folder.check(folder) / run_folder.EXPERIMENT)
-    experiment = from_json(record.get("experiment"), known_names() | dict(names or {}))
+    written = record.get("experiment") if isinstance(record, dict) else None
+    experiment = from_json(written, known_names() | dict(names or {}))
     if not isinstance(experiment, Experiment):
         raise RunFolderError(f"{folder / run_folder.EXPERIMENT} does not record an experiment.")
     return experiment

@@ -126,20 +126,20 @@ def from_json(data: Any, names: Mapping[str, Any]) -> Any:
     fields = {key: from_json(item, names) for key, item in data.items() if key != CLASS}
     try:
         return cls(**fields)
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:  # a field too many, or a value of another kind than its field's
         raise RunFolderError(f"This run's record of '{data[CLASS]}' does not fit this version: {error}.") from error
 
 
 def look_up(name: Any, kind: str, names: Mapping[str, Any]) -> Any:
     """The class or function of this name. Raises RunFolderError where there is none."""
-    if name in names:
+    if isinstance(name, str) and name in names:
         return names[name]
     if str(name).startswith("user."):
         raise RunFolderError(
             f"This run used the {kind} '{str(name).removeprefix('user.')}' of a user's file. Name that file again "
             "with --file FILE."
         )
-    raise RunFolderError(f"This run used the {kind} '{name}', which this version lacks.{nearest(name, names)}")
+    raise RunFolderError(f"This run used the {kind} '{name}', which this version lacks.{nearest(str(name), names)}")
 
 
 def content_hash(data: Any) -> str:

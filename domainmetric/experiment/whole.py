@@ -76,6 +76,8 @@ class Experiment:
     """Folder in which run folders are made."""
 
     def __post_init__(self) -> None:
+        if Path(self.name).name != self.name or not self.name.isprintable():
+            raise ConfigError(f"name becomes part of a folder's name, so it cannot be {self.name!r}: leave out '/'.")
         self.data.check()
         if not 0 < self.source_validation < 1:
             raise ConfigError(f"source_validation must lie strictly between 0 and 1, but is {self.source_validation}.")

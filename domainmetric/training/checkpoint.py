@@ -29,7 +29,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
         raise RunFolderError(f"{path.parent} is not a run folder: it has no {path.name}.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RunFolderError(f"{path} is damaged: {error}.") from error
 
 

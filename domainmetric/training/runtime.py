@@ -27,6 +27,7 @@ from lightning_fabric import Fabric
 
 from domainmetric.errors import ConfigError
 from domainmetric.experiment import Runtime
+from domainmetric.serialize import without_home
 
 PACKAGES = (
     "domainmetric",
@@ -84,7 +85,7 @@ def description(device: torch.device) -> dict[str, Any]:
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "commit": commit(),
         "code": code_hash(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *map(without_home, sys.argv[1:])]),
     }
 
 

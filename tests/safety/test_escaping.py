@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -12,8 +14,10 @@ from domainmetric.ablation.display import Display
 from domainmetric.ablation.sheets import Sheet
 from domainmetric.ablation.tables import csv_text
 from domainmetric.cli import explain
+from domainmetric.errors import ConfigError
 from domainmetric.escaping import csv_cell, latex, markdown, markdown_code, visible
 from domainmetric.training.progress import Progress
+from tests import tiny
 
 ESCAPE = "\x1b]0;title\x07\x1b[2J"
 HOSTILE = f"<img src=x>|`a`[b]x[/b]](http://e)\\input{{x}}$%#&~^_{ESCAPE}\u202eabc\r\n=1"
@@ -88,3 +92,9 @@ def test_bars_show_markup_as_it_is() -> None:
 def test_an_error_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     explain(f"a class {HOSTILE}", 1, debug=False)
     assert "\x1b" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/tmp/x", "a/b", "a\x1b[2J", "a\nb"])
+def test_a_run_cannot_be_called_out_of_its_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="folder's name"):
+        replace(tiny.experiment(tmp_path), name=name)
