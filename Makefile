@@ -7,7 +7,7 @@ export WANDB_SILENT ?= true
 PROCESSES ?= 2
 TESTS := env OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses $(PROCESSES) --dist loadscope
 
-.PHONY: demo test test-all check fix bench browser lock audit coverage mutants
+.PHONY: demo test test-all check fix bench browser crash lock audit coverage fuzz mutants
 
 demo: $(STAMP)  ## the transfer on generated street digits and scikit-learn's real ones; no download
 	$(BIN)/python -m experiments.demo
@@ -27,6 +27,9 @@ browser:  ## Chromium for the tests of the report page, where it is missing and 
 		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
 		  apt-get install -y -qq chromium fonts-dejavu-core >/dev/null; } || \
 		echo "Chromium is not here and could not be installed: the browser tests will be skipped."
+
+crash: $(STAMP)  ## disturbs short runs at every operation on the disk, and 1,000 times by SIGKILL: all must end the same
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash
 
 check: $(STAMP)  ## style, types and floors, without running anything
 	$(BIN)/ruff check .
@@ -52,6 +55,9 @@ coverage: $(STAMP)  ## lines of domainmetric and data_prep that all tests reach,
 
 mutants: $(STAMP)  ## whether tests notice small changes of losses, miners, anchors, metrics and geometry: at least 85%
 	env OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutation --count 200 --seed 0
+
+fuzz: $(STAMP)  ## a million damaged inputs for each reader, guided by coverage; goes on where it was stopped
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz
 
 lock:  ## all dependencies anew, with hashes; Lightning's compromised releases come in by no way
 	echo 'lightning!=2.6.2,!=2.6.3' | $(BIN)/uv pip compile -q --universal --generate-hashes --extra dev --no-header \

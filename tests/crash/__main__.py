@@ -7,7 +7,9 @@ number and the seed, so a campaign can be done in pieces: `--first 400 --kills 2
 from __future__ import annotations
 
 import argparse
+import math
 import os
+import random
 import sys
 import tempfile
 import time
@@ -17,7 +19,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from rich.table import Table
 
 from tests.crash.campaign import Campaign, Result
@@ -32,13 +34,17 @@ def jobs(campaign: Campaign, options: argparse.Namespace) -> Iterator[Callable[[
         yield lambda number=number: campaign.ask(number)  # type: ignore[misc]
 
 
-def kills(campaign: Campaign, options: argparse.Namespace) -> Iterator[Result]:
-    """Runs that are killed, until there were as many kills as asked for; yields once for each run."""
-    number, done = options.first, 0
-    while done < options.kills:
-        result = campaign.kill(number)
-        number, done = number + 1, done + result.kills
-        yield result
+def disturbed(campaign: Campaign, work: list[Callable[[], Result]], options: argparse.Namespace) -> Iterator[Result]:
+    """What came of each run: of the given ones, then of those that are killed, until it is enough or time is up."""
+    end = time.monotonic() + 60 * options.minutes
+    number, killed = options.first, 0
+    while (work or killed < options.kills) and time.monotonic() < end:
+        if work:
+            yield work.pop(0)()
+        else:
+            result = campaign.kill(number)
+            number, killed = number + 1, killed + result.kills
+            yield result
 
 
 def table(results: list[Result], seconds: float) -> Table:
@@ -60,6 +66,7 @@ def main() -> int:
     parser.add_argument("--asked", type=int, default=50, help="runs that get SIGTERM and SIGINT (default: 50)")
     parser.add_argument("--every", type=int, default=1, help="faults at every so many operations; 0: none (default: 1)")
     parser.add_argument("--first", type=int, default=0, help="number of the first run that is killed (default: 0)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop when so much time has passed")
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments (default: 0)")
     parser.add_argument("--folder", type=Path, default=None, help="where it is done; runs that went wrong stay there")
     options = parser.parse_args()
@@ -72,25 +79,20 @@ def main() -> int:
         f"The undisturbed run: {len(campaign.operations)} operations, {campaign.seconds:.2f} s of a processor."
     )
     work = list(jobs(campaign, options))
-    for job in track(work, "faults", console=screen, disable=not work, auto_refresh=False):
-        results.append(job())
-        tell(results[-1], screen)
-    killed = 0
-    for result in track(kills(campaign, options), "kills", total=options.kills, console=screen, auto_refresh=False):
-        results.append(result)
-        killed += result.kills
-        tell(result, screen)
+    random.Random(options.seed).shuffle(work)  # so that a part of them is a sample of all
+    with Progress(console=screen, auto_refresh=False) as progress:  # no thread beside the forks
+        faults = progress.add_task("faults and signals", total=len(work))
+        kills = progress.add_task("random kills", total=options.kills)
+        for result in disturbed(campaign, work, options):
+            results.append(result)
+            for line in result.wrong:
+                screen.print(f"{result.name}: {line}", markup=False, highlight=False)
+            progress.update(kills if result.kills else faults, advance=result.kills or 1, refresh=True)
     Console(width=100).print(table(results, time.monotonic() - began))
     wrong = [result for result in results if result.wrong]
     if wrong:
         screen.print(f"{len(wrong)} ended otherwise; they stay in {folder}.")
     return int(bool(wrong))
-
-
-def tell(result: Result, screen: Console) -> None:
-    """Say at once what went wrong."""
-    for line in result.wrong:
-        screen.print(f"{result.name}: {line}", markup=False, highlight=False)
 
 
 if __name__ == "__main__":
