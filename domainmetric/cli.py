@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from domainmetric.errors import DataNotPrepared, DomainMetricError, Interrupted, UsageError, nearest
+from domainmetric.errors import DataNotPrepared, DomainMetricError, Interrupted, RunFolderError, UsageError, nearest
 from domainmetric.escaping import visible
 from domainmetric.usage import complaint, only, option, summary
 
@@ -76,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return explain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.", 1, debug=debug)
     except Exception as error:
+        if short_of_memory(error):
+            short = f"there is not enough memory ({error}). Use smaller batches, banks or images."
+            return explain(short, 1, debug=debug)
         unexpected = f"unexpected {type(error).__name__}: {error}. Run it again with --debug to see where it came from."
         return explain(unexpected, 1, debug=debug)
 
@@ -87,6 +90,12 @@ def explain(text: str, exit_status: int, *, debug: bool) -> int:
     paragraph = textwrap.fill(visible(f"domainmetric: {text}"), 110, break_long_words=False, break_on_hyphens=False)
     print(paragraph, file=sys.stderr)
     return exit_status
+
+
+def short_of_memory(error: Exception) -> bool:
+    """Whether Python or torch could not get the memory that was asked for."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or "can't allocate memory" in said or "out of memory" in said
 
 
 def status(error: DomainMetricError) -> int:
@@ -177,7 +186,11 @@ def show_command(words: list[str]) -> None:
     if not (check(folder) / REPORT).is_file():
         raise DomainMetricError(f"{folder} is not finished. Continue it with: domainmetric resume {folder}")
     report = read_json(folder / REPORT)
-    print(json.dumps(report, indent=2) if as_json else visible(summary(report)))
+    try:
+        text = json.dumps(report, indent=2) if as_json else visible(summary(report))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunFolderError(f"{folder / REPORT} is damaged, or of another version: it lacks {error}.") from error
+    print(text)
 
 
 def profile_command(words: list[str]) -> None:

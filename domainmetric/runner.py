@@ -33,6 +33,7 @@ from domainmetric.training.phases import (
     save,
 )
 from domainmetric.training.progress import Progress
+from domainmetric.training.room import check_head, check_room
 from domainmetric.training.session import Record, Session
 from domainmetric.training.state import PhaseState, group, load_weights
 from domainmetric.training.stop import StopFlag
@@ -97,6 +98,7 @@ def work(folder: Path, experiment: Experiment, *, accept_changes: bool) -> None:
     with runtime.arithmetic(experiment.runtime):
         now = {**circumstances(experiment), "machine": runtime.description(fabric.device)}
         changes = compare(folder, now, accept_changes=accept_changes)
+        check_head(experiment)
         with (
             closing(start_mirror(folder, experiment.tracking)),
             closing(Log(folder)) as log,  # closed before the mirror, which then knows that nothing follows
@@ -117,6 +119,7 @@ def work(folder: Path, experiment: Experiment, *, accept_changes: bool) -> None:
                 progress=progress,
                 stop=stop,
             )
+            check_room(experiment, folder, session.network)
             record, saved = start(session)
             if saved is None:
                 audit_run(session)

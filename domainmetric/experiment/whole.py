@@ -23,6 +23,7 @@ from domainmetric.experiment.settings import (
     Runtime,
     Selection,
 )
+from domainmetric.experiment.values import check_values
 from domainmetric.models.network import Model
 from domainmetric.step import Need
 from domainmetric.terms import Metric, Term
@@ -76,6 +77,7 @@ class Experiment:
     """Folder in which run folders are made."""
 
     def __post_init__(self) -> None:
+        check_values(self, "Experiment")
         if Path(self.name).name != self.name or not self.name.isprintable():
             raise ConfigError(f"name becomes part of a folder's name, so it cannot be {self.name!r}: leave out '/'.")
         self.data.check()
