@@ -7,7 +7,7 @@ export WANDB_SILENT ?= true
 PROCESSES ?= 2
 TESTS := env OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses $(PROCESSES) --dist loadscope
 
-.PHONY: demo test test-all check fix bench browser crash lock audit coverage fuzz mutants
+.PHONY: demo test test-all check fix bench browser crash faults lock audit coverage fuzz mutants
 
 demo: $(STAMP)  ## the transfer on generated street digits and scikit-learn's real ones; no download
 	$(BIN)/python -m experiments.demo
@@ -30,6 +30,9 @@ browser:  ## Chromium for the tests of the report page, where it is missing and 
 
 crash: $(STAMP)  ## disturbs short runs at every operation on the disk, and 1,000 times by SIGKILL: all must end the same
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash
+
+faults: $(STAMP)  ## injects every known fault and tells what caught it; then 300 healthy runs, in which no alarm may be raised
+	env OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.faults
 
 check: $(STAMP)  ## style, types and floors, without running anything
 	$(BIN)/ruff check .

@@ -17,8 +17,8 @@ class ChanceDiscriminator(Alarm):
 
     accuracy: float = 0.54
     """Mean accuracies up to this are chance, at every reading since the phase began."""
-    patience: int = 6
-    """Readings before it is told."""
+    steps: int = 100
+    """Steps that it is given to learn."""
 
     @property
     def meaning(self) -> str:
@@ -36,7 +36,7 @@ class ChanceDiscriminator(Alarm):
 
     def find(self, sight: Sight) -> Iterator[Finding]:
         values = sight.values(ACCURACY)
-        if sight.read and len(values) == self.patience and max(values) <= self.accuracy:
+        if sight.read and values and sight.step >= self.steps and max(values) <= self.accuracy:
             text = f"The domain discriminator was right in at most {max(values):.1%} in the first {sight.step} steps."
             yield Finding("discriminator", text)
 

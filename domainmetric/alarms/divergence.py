@@ -11,14 +11,14 @@ from domainmetric.alarms.sight import Sight
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence(Alarm):
-    """A loss far above where it began, or a source accuracy far below its best."""
+    """A loss far above where it began, or a source accuracy far below its best, or below half of chance."""
 
     factor: float = 3.0
     """A term's loss this many times above the larger of its first two readings diverges."""
     floor: float = 0.2
     """Losses that began lower count as having begun here."""
-    forgotten: float = 0.5
-    """A held-out source accuracy below this share of its best in the phase is forgetting."""
+    forgotten: float = 0.7
+    """A held-out source accuracy below this share of its best in an adaptation is forgetting."""
 
     @property
     def meaning(self) -> str:
@@ -35,6 +35,10 @@ class Divergence(Alarm):
             if len(losses) > 2 and losses[-1] > self.factor * began:
                 yield Finding(name, f"The loss of '{name}' is {losses[-1]:.4g}, after {began:.4g} at the start.")
         accuracies = sight.values("score/source_accuracy")
-        if sight.seen is not None and accuracies and accuracies[-1] < self.forgotten * max(accuracies):
-            text = f"The held-out source accuracy is {accuracies[-1]:.1%}, after {max(accuracies):.1%}."
-            yield Finding("source accuracy", text)
+        if sight.seen is None or not accuracies:
+            return
+        now, best = accuracies[-1], max(accuracies)
+        if sight.adapts and now < self.forgotten * best:
+            yield Finding("source accuracy", f"The held-out source accuracy is {now:.1%}, after {best:.1%}.")
+        elif now < 0.5 / sight.num_classes:
+            yield Finding("source accuracy", f"The held-out source accuracy is {now:.1%}, below half of chance.")

@@ -71,8 +71,6 @@ class Sight:
     """Steps of the phase that are done."""
     steps: int
     """Steps that it has."""
-    every: int
-    """Steps between two readings of the losses."""
     terms: Mapping[str, Term]
     """The terms that train in it, as they are now."""
     num_classes: int

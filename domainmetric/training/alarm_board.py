@@ -32,8 +32,6 @@ class AlarmBoard:
     alarms: Mapping[str, Alarm]
     phase: str
     steps: int
-    every: int
-    """Steps between readings."""
     num_classes: int
     state: PhaseState
     folder: Path
@@ -89,7 +87,6 @@ class AlarmBoard:
         sight = Sight(
             step=step,
             steps=self.steps,
-            every=self.every,
             terms=self.state.objective.terms,
             num_classes=self.num_classes,
             curves=self.curves,

@@ -204,7 +204,6 @@ def alarm_board(session: Session, record: Record, state: PhaseState, phase: Phas
         alarms=experiment.alarms,
         phase=list(experiment.phases)[record.phase],
         steps=phase.steps,
-        every=experiment.evaluation.gradient_every,
         num_classes=len(session.data.source_train.classes),
         state=state,
         folder=session.folder,
