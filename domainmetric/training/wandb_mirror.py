@@ -164,7 +164,8 @@ def main() -> None:
     except ImportError as error:
         sys.exit(f"wandb cannot be imported: {error}")
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        for left in (scratch, run / "wandb" / "cache", *run.glob("wandb/*/logs")):  # logs name the user's folders
+            shutil.rmtree(left, ignore_errors=True)
     print(outcome + (f"; {failed} records could not be shown" if failed else ""), flush=True)
 
 
