@@ -25,13 +25,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             force=options.force,
             console=Console(),
         )
-    except (DomainMetricError, KeyboardInterrupt) as error:
+    except (DomainMetricError, OSError, KeyboardInterrupt) as error:
         if options.debug:
             raise
-        interrupted = "Interrupted. Nothing was left half-written; the same command starts again."
-        print(interrupted if isinstance(error, KeyboardInterrupt) else f"Error: {error}", file=sys.stderr)
+        print(_explained(error), file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     return 0
+
+
+def _explained(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    if isinstance(error, KeyboardInterrupt):
+        return "Interrupted. Nothing was left half-written; the same command starts again."
+    if isinstance(error, OSError) and not isinstance(error, DomainMetricError):
+        change = "Change that, or choose other folders with --from and --root."
+        return f"Error: {error.filename}: {error.strerror or error}. {change}"
+    return f"Error: {error}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -195,7 +195,9 @@ def test_where_nothing_can_be_read_or_written(
 def test_without_permission(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / USPS).chmod(0)
     assert main(["usps", "--root", str(tmp_path / "data"), "--from", str(folder), "--unofficial"]) == 1
-    assert "Permission denied" in capsys.readouterr().err
+    assert "usps.bz2: Permission denied. Change that, or choose other folders with --from and --root." in (
+        capsys.readouterr().err
+    )
     (folder / USPS).chmod(0o644)
     (tmp_path / "closed").mkdir(mode=0o500)
     assert main(["usps", "--root", str(tmp_path / "closed" / "data"), "--from", str(folder), "--unofficial"]) == 1
