@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from domainmetric.alarms.base import Action, Alarm, Finding
 from domainmetric.alarms.sight import Sight
-from domainmetric.metrics.collapse import effective_rank, mean_cosine
+from domainmetric.metrics.collapse import mean_cosine
 
 CALMER = "action='fallback' exchanges what is known to collapse: HPHN for EPSHN, L1 for L2, a tenth of Dann's weight"
 
@@ -19,7 +19,7 @@ class Collapse(Alarm):
     cosine: float = 0.95
     """A mean cosine above this is a collapse."""
     rank: float = 1.3
-    """An effective rank below this is one, with four classes or more."""
+    """An effective rank of the target embeddings below this is one, too, with four classes or more."""
 
     @property
     def actions(self) -> tuple[Action, ...]:
@@ -36,16 +36,16 @@ class Collapse(Alarm):
     def find(self, sight: Sight) -> Iterator[Finding]:
         if sight.seen is None:
             return
-        evidence = sight.seen.evidence
-        sides = {"source": evidence.source_z, **({"target": evidence.target_z} if sight.adapts else {})}
-        for side, z in sides.items():
-            if len(z) < 2:
-                continue
-            cosine = mean_cosine(z)
-            if cosine > self.cosine:
-                yield Finding(side, f"The mean cosine of the {side} embeddings is {cosine:.3f}.")
-            elif sight.num_classes >= 4 and (rank := effective_rank(z)) < self.rank:
-                yield Finding(side, f"The effective rank of the {side} embeddings is {rank:.2f}.")
+        if (
+            len(sight.seen.evidence.source_z) > 1
+            and (cosine := mean_cosine(sight.seen.evidence.source_z)) > self.cosine
+        ):
+            yield Finding("source", f"The mean cosine of the source embeddings is {cosine:.3f}.")
+        cosines, ranks = (sight.values(f"collapse/target_{name}") for name in ("mean_cosine", "effective_rank"))
+        if sight.adapts and cosines and cosines[-1] > self.cosine:
+            yield Finding("target", f"The mean cosine of the target embeddings is {cosines[-1]:.3f}.")
+        elif sight.adapts and sight.num_classes >= 4 and ranks and ranks[-1] < self.rank:
+            yield Finding("target", f"The effective rank of the target embeddings is {ranks[-1]:.2f}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,7 @@ class BeforeStep:
             "head": bool(sides) or labelled,
         }
         still = not any(group["lr"] > 0 for group in state.optimizer.param_groups)
-        parts = {}
+        parts: dict[str, Movement] = {}
         for name, part in parts_of(state.network).items():
             shared = [other for other, module in parts_of(state.network).items() if module is part]
             now = list(statistics_of(part))
