@@ -99,13 +99,21 @@ class PhaseState:
         if self.target_anchors is not None:
             self.target_anchors.restore({k: v.to(device) for k, v in parts.get("target_anchors", {}).items()})
         self.anchor_track.restore(parts.get("anchor_track", {}))
+        moving = [p for held in self.optimizer.param_groups for p in held["params"]]
         states: dict[int, dict[str, Tensor]] = {}
         for name, value in parts.get("optimizer", {}).items():
             index, key = name.split("/")
-            states.setdefault(int(index), {})[key] = value
+            states.setdefault(int(index), {})[key] = laid_out(value, moving[int(index)])
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
         self.window.restore({name: value.to(device) for name, value in parts.get("window", {}).items()})
         self.step = step
+
+
+def laid_out(value: Tensor, parameter: Tensor) -> Tensor:
+    """The value in the memory format of its parameter, as the optimizer made it: another may be rounded otherwise."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 def load_weights(module: nn.Module, tensors: dict[str, Tensor]) -> None:

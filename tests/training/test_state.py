@@ -50,6 +50,8 @@ def test_a_state_takes_up_all_that_another_wrote_down() -> None:
     other.restore(written, 7)
     assert same({name: value.detach() for name, value in other.tensors().items()}, written)
     assert other.step == 7
+    for parameter, values in other.optimizer.state.items():
+        assert values["exp_avg"].stride() == parameter.stride()
     assert other.window.means() == one.window.means()
 
 
