@@ -7,7 +7,7 @@ and no memory is reserved on the word of a header.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO
+from io import BufferedIOBase
 
 MAX_DOWNLOAD = 512 * 2**20
 """Bytes of a packed file. The largest official one, SVHN's training set, has 182 million."""
@@ -17,14 +17,14 @@ MAX_CONTENT = 256 * 2**20
 _PIECE = 2**20
 
 
-def pieces(stream: IO[bytes], limit: int) -> Iterator[bytes]:
+def pieces(stream: BufferedIOBase, limit: int) -> Iterator[bytes]:
     """The stream's bytes up to `limit`, piece by piece."""
     while piece := stream.read(min(_PIECE, limit)):
         limit -= len(piece)
         yield piece
 
 
-def read_at_most(stream: IO[bytes], limit: int) -> bytearray:
+def read_at_most(stream: BufferedIOBase, limit: int) -> bytearray:
     """Up to `limit` bytes of a stream. Ask for one more than may come, to learn whether there are too many."""
     content = bytearray()
     for piece in pieces(stream, limit):

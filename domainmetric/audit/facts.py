@@ -66,7 +66,8 @@ def take(experiment: Experiment, data: RunData) -> DataFacts:
         "source": {"train": (data.source_train, data.source_validation), "test": (data.source_test,)},
         "target": {"train": (data.target_train,), "test": (data.target_test.unlabelled(),)},
     }
-    domains, different = {}, {}
+    domains: dict[str, DomainFacts] = {}
+    different = {}
     for side in DOMAINS:
         taken = {split: measure(part.images for part in parts[side][split]) for split in SPLITS}
         train, test = (taken[split][1] for split in SPLITS)

@@ -23,7 +23,7 @@ SHARES_APART = 0.1
 
 def findings(facts: DataFacts, views: Mapping[str, SetFacts]) -> list[str]:
     """Every finding in a sentence or two. `views` are the figures of what the network sees, by side."""
-    found = []
+    found: list[str] = []
     for domain in facts.domains.values():
         for split, figures in domain.splits.items():
             found += of_set(f"'{domain.name}' {split}", figures)

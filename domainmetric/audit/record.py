@@ -12,7 +12,7 @@ from domainmetric.audit.facts import DataFacts, data_facts
 from domainmetric.audit.findings import findings
 from domainmetric.audit.measure import SetFacts
 from domainmetric.audit.sheet import views_sheet
-from domainmetric.audit.views import see
+from domainmetric.audit.views import SeenViews, see
 from domainmetric.experiment import Experiment
 from domainmetric.models.network import DOMAINS
 from domainmetric.training.batches import RunData
@@ -42,7 +42,7 @@ class Audit:
 def audit(experiment: Experiment, data: RunData, hashes: Mapping[str, Any]) -> Audit:
     """Look at a run's data; `hashes` are those of its record. Follows from the experiment and the data alone."""
     facts = data_facts(experiment, data, hashes)
-    seen = {side: see(experiment, data, side) for side in DOMAINS}
+    seen: dict[str, SeenViews] = {side: see(experiment, data, side) for side in DOMAINS}
     views = {side: views.facts for side, views in seen.items()}
     sheet = views_sheet(experiment, data, seen)
     return Audit(facts=facts, views=views, findings=tuple(findings(facts, views)), sheet=sheet)

@@ -55,6 +55,7 @@ def in_common(facts: DataFacts) -> Iterator[str]:
 def classes(facts: DataFacts, target_counts_oracle: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, ...]]:
     """Images of each class and its share; those of the target are oracle."""
     source, target = facts.domains["source"], facts.domains["target"]
+    columns: dict[str, Sequence[int]]
     columns = {f"{source.name} {split}": counts for split, counts in (source.class_counts or {}).items()}
     columns |= {f"{target.name} {split} (oracle)": counts for split, counts in target_counts_oracle.items()}
     yield ("class", *columns)

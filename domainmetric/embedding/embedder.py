@@ -19,6 +19,7 @@ from domainmetric.data.augment import to_float
 from domainmetric.data.domain import Domain
 from domainmetric.data.pictures import Pictures, batches
 from domainmetric.errors import ConfigError, DataError
+from domainmetric.experiment import Runtime
 from domainmetric.models.network import DomainName, Network
 from domainmetric.runner import read_experiment
 from domainmetric.training import runtime
@@ -73,7 +74,7 @@ class Embedder:
         Raises RunFolderError where the folder is no run, or has selected no checkpoint yet.
         """
         experiment = read_experiment(Path(run), names)
-        place = runtime.fabric(runtime.Runtime(device=device)).device
+        place = runtime.fabric(Runtime(device=device)).device
         network = new_network(experiment, place)
         load_weights(network, read_tensors(Path(run) / MODEL)[0])
         return Embedder(

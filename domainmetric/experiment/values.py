@@ -23,7 +23,8 @@ WORDS = {int: "a whole number", float: "a finite number", bool: "True or False",
 
 def check_values(spec: Any, name: str) -> None:
     """Raise ConfigError, naming the field, for the first value below `spec` that is not of its field's type."""
-    hints = hints_of(type(spec))
+    cls: Any = type(spec)
+    hints = hints_of(cls)
     for field in fields(spec):
         value, place = getattr(spec, field.name), f"{name}.{field.name}"
         if field.name in hints and not fits(value, hints[field.name]):
@@ -66,9 +67,9 @@ def fits(value: Any, hint: Any) -> bool:
     if origin is dict:
         return isinstance(value, Mapping) and all(fits(k, args[0]) and fits(v, args[1]) for k, v in value.items())
     if hint is float:
-        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
     if hint is int:
-        return isinstance(value, Integral) and not isinstance(value, bool)
+        return not isinstance(value, bool) and isinstance(value, Integral)
     return not isinstance(hint, type) or isinstance(value, hint)
 
 
