@@ -12,9 +12,7 @@ import pytest
 from tests.crash.same import difference
 
 pytestmark = [
-    pytest.mark.skipif(
-        sys.platform != "linux", reason="it reads the clock of another process, as Linux has it"
-    ),
+    pytest.mark.skipif(sys.platform != "linux", reason="it reads the clock of another process, as Linux has it"),
     pytest.mark.timeout(900),  # on a busy machine
 ]
 
