@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +32,14 @@ def run_folder(
     finished: bool = True,
 ) -> Path:
     """A run of the tiny pair. Its accuracies are made up; its rows, labels and images are those of the pair."""
-    experiment = replace(tiny.experiment(folder.parent, "triplet", seed=seed), name=name)
+    experiment = tiny.experiment(folder.parent, "triplet", seed=seed)
     domains = (experiment.data.source, experiment.data.target)
     hashes = {side: domain.hashes(folder) for side, domain in zip(("source", "target"), domains, strict=True)}
     machine = {"device": "cpu (1 threads)", "python": "3.11.7", "versions": {"torch": "2.15.0"}, "commit": "abc123"}
-    write(folder / "experiment.json", {"experiment": to_json(experiment), "data": hashes, "machine": machine})
+    write(
+        folder / "experiment.json",
+        {"experiment": to_json(experiment) | {"name": name}, "data": hashes, "machine": machine},
+    )
     write_log(folder, accuracy)
     if not finished:
         return folder
