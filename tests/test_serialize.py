@@ -137,3 +137,12 @@ def test_what_moved_into_a_file_of_a_package_is_still_known_by_the_packages_name
     recorded = {"class": "domainmetric.experiment.Optimizer", "lr": 0.5}
     assert from_json(recorded, known_names()) == Optimizer(lr=0.5)
     assert to_json(Optimizer(lr=0.5))["class"] == "domainmetric.experiment.phases.Optimizer"
+
+
+def test_a_path_at_home_is_read_back_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "somebody"
+    monkeypatch.setenv("HOME", str(home))
+    for path in (home / "data", home, tmp_path / "somebody else", tmp_path, Path("data"), Path("somebody")):
+        written = to_json(path)
+        assert from_json(written, {}) == path
+        assert f"{home}/" not in f"{written['path']}/"
