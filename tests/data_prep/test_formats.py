@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.io import savemat
 from torchvision import datasets
 
 from data_prep import formats, mat_reader
@@ -98,6 +99,17 @@ def test_truncated_mat_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_number_is_not_looked_into(tmp_path: Path) -> None:
     write_svhn(tmp_path, y=np.array([["1"] * 30], dtype=object))
     assert "X and y should be numbers, but are uint8 and cell" in refusal(tmp_path / "train_32x32.mat")
+
+
+def test_a_mat_on_which_scipy_crashes_is_refused(tmp_path: Path) -> None:
+    """The type of X's values, here 0x8012, is taken as an index by scipy 1.17, without a look at its size."""
+    path = tmp_path / "crash.mat"
+    savemat(path, {"X": pixels(32, 32, 3, 1), "y": np.ones((1, 1), np.uint8)})
+    content = bytearray(path.read_bytes())
+    assert content[184:188] == struct.pack("<I", 2)  # after the headers: the values are uint8
+    content[184:188] = struct.pack("<I", 0x8012)
+    path.write_bytes(content)
+    assert "SIGSEGV" in refusal(path) or "Error" in refusal(path)
 
 
 def test_a_mat_that_unpacks_to_too_much_is_refused_by_what_it_declares(tmp_path: Path) -> None:

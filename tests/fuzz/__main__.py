@@ -2,7 +2,8 @@
 
 With atheris, where it is installed, inputs are guided by the coverage of the code; else they are drawn at random, each
 from its number. An input that takes more than five seconds of processor time, or 512 MB of memory, or ends the process,
-is a finding, as is any error that was not promised. Begun again, it goes on where it was.
+is a finding, as is any error that was not promised; but scipy may crash, since a process of its own contains it. Begun
+again, the command goes on where it was.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,6 +40,8 @@ def main() -> int:
     )
     for name in options.readers:
         fuzz(name, options.count, folder, guided=guided)
+    for path in folder.glob("*.contained"):
+        print(f"{path.stem}: {len(path.read_text().split())} crashes within the process that is there to contain them.")
     findings = sorted(path for path in folder.iterdir() if path.suffix == ".input")
     for path in findings:
         print(f"{path}: {path.with_suffix('.why').read_text().strip().splitlines()[-1]}")
@@ -74,6 +78,10 @@ def run(name: str, first: int, count: int, folder: Path, *, guided: bool) -> int
         if not reached.is_file():
             sys.exit(f"The process that reads could not begin:\n{done.stderr}")
         number = int.from_bytes(reached.read_bytes(), "little")
+        if TARGETS[name].contained and done.returncode == -signal.SIGSEGV:
+            with (folder / f"{name}.contained").open("a") as file:
+                file.write(f"{number}\n")
+            return number - first + 1
         why = done.stderr if done.returncode > 0 else f"ended by signal {-done.returncode}"
         culprit = Path(place) / "culprit"
         content = culprit.read_bytes() if culprit.is_file() else damaged(TARGETS[name].seeds, number)

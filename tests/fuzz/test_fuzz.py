@@ -17,17 +17,12 @@ from tests.fuzz.worker import REACHED
 FEW, MANY = 300, 10_000
 
 
-def campaign(name: str, count: int, folder: Path) -> str:
-    """What the worker says at the end; nothing is best."""
-    words = [sys.executable, "-m", "tests.fuzz.worker", name, "0", str(count), str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    return done.stderr + (f"ended with {done.returncode}" if done.returncode else "")
-
-
 @pytest.mark.parametrize("name", TARGETS)
 def test_sound_inputs_are_accepted_and_most_damaged_ones_are_not(name: str, tmp_path: Path) -> None:
     target = TARGETS[name]
     assert all(target.check(seed, tmp_path) for seed in target.seeds)
+    if target.contained:
+        return  # it may crash, and not here
     accepted = [target.check(damaged(target.seeds, number), tmp_path) for number in range(FEW)]
     assert 0 < sum(accepted) < FEW / 2
 
@@ -35,7 +30,9 @@ def test_sound_inputs_are_accepted_and_most_damaged_ones_are_not(name: str, tmp_
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
 def test_no_reader_crashes_hangs_or_takes_much_memory(name: str, tmp_path: Path) -> None:
-    assert campaign(name, MANY, tmp_path) == ""
+    command.fuzz(name, MANY, tmp_path, guided=False)
+    assert not list(tmp_path.glob("*.input"))
+    assert (tmp_path / f"{name}.json").read_text() == str(MANY)
 
 
 @pytest.mark.slow
