@@ -22,7 +22,7 @@ from domainmetric.training.final import EMBEDDINGS, Final, anchors_report, label
 from domainmetric.training.phases import first_step
 from domainmetric.training.runtime import peak_memory_mb
 from domainmetric.training.session import Record, Session
-from domainmetric.training.tracking import history
+from domainmetric.training.tracking import history, read_log
 from domainmetric.types import Matches
 
 ORACLE = "eval/target/accuracy_oracle"
@@ -49,6 +49,7 @@ def summarize(
         "anchors": {} if matched is None else {**last_look(session), **anchors_report(*matched, session.data)},
         **final.gap(),
         "gradient_share": gradient_share(session),
+        "alarms": alarms(session),
         "confusion": final.confusion(),
         "phases": {
             name: {"steps": phase.steps, "seconds": record.seconds[name], "reused": name in record.reused}
@@ -113,6 +114,12 @@ def gradient_share(session: Session) -> dict[str, dict[str, float]]:
             if inside:
                 shares.setdefault(where, {})[term] = fmean(inside)
     return shares
+
+
+def alarms(session: Session) -> list[dict[str, Any]]:
+    """What the alarms said, in order, at the steps of the run."""
+    told = (record for record in read_log(session.folder) if record["kind"] == "alarm")
+    return [{name: value for name, value in record.items() if name not in ("kind", "time")} for record in told]
 
 
 def draw(session: Session, final: Final, matched: Matched) -> None:

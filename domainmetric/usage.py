@@ -139,4 +139,7 @@ def summary(report: dict[str, Any]) -> str:
         rows.append(("selection", f"{chosen['rule']}, step {chosen['step']}, {gap}"))
     if "anchors/precision_oracle" in report["anchors"]:
         rows.append(("anchors", f"match precision (oracle) {report['anchors']['anchors/precision_oracle']:.2%}"))
+    if report.get("alarms"):
+        told = ", ".join(f"{alarm['name']} at step {alarm['step']}" for alarm in report["alarms"])
+        rows.append(("alarms", told))
     return "\n".join(f"{name:>17}  {text}" for name, text in rows)

@@ -11,6 +11,7 @@ from typing import Any
 from domainmetric.ablation.results import versions_note
 from domainmetric.figures.style import PALETTE
 from domainmetric.report import numbers, page, parquet
+from domainmetric.report.alarms import raised
 from domainmetric.report.anchors import anchor_browser
 from domainmetric.report.embedding import embedding_map
 from domainmetric.report.images import SIDES, Images
@@ -72,6 +73,7 @@ def facts(study: Study) -> dict[str, Any]:
         "phases": numbers.phases(study),
         "scatters": numbers.triplet_scatters(study),
         "gaps": numbers.gaps(study),
+        "alarms": raised(study),
         "tables": [{"title": title, "rows": rows} for title, rows in study.tables.items()],
         "how": numbers.how(study, some_run(study)),
     }

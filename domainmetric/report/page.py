@@ -21,7 +21,7 @@ from typing import Any
 from domainmetric.errors import RunFolderError
 from domainmetric.report.images import Sheet
 
-SCRIPTS = ("base", "table", "curves", "confusion", "scatter", "points", "map", "anchors", "main")
+SCRIPTS = ("base", "table", "curves", "confusion", "scatter", "points", "map", "anchors", "alarms", "main")
 """In this order they make one script."""
 
 

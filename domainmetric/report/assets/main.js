@@ -25,6 +25,7 @@ function build() {
       if (rows.length > 1) element.append(h("details", { open: rows.length < 30 && title !== data.tables[0].title }, h("summary", {}, title), written(rows)));
     }
   });
+  section("alarms", "Alarms", "What watched the training found something. An alarm is told once in a phase for each thing that it is about.", drawAlarms);
   section("curves", "Over time", "Bold: mean over seeds; thin: each seed. Accuracy here is measured on target training images, with labels that training does not see.", drawCurves);
   section("gaps", "Oracle gap", "How many points the checkpoint that a label-free score chooses stays behind the run's best one, judged by target labels; mean over seeds.", (element) => {
     if (!data.gaps.rows.length) return false;
