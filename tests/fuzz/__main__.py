@@ -78,7 +78,7 @@ def run(name: str, first: int, count: int, folder: Path, *, guided: bool) -> int
         if not reached.is_file():
             sys.exit(f"The process that reads could not begin:\n{done.stderr}")
         number = int.from_bytes(reached.read_bytes(), "little")
-        if TARGETS[name].contained and done.returncode == -signal.SIGSEGV:
+        if TARGETS[name].contained and -done.returncode in (signal.SIGSEGV, signal.SIGBUS):
             with (folder / f"{name}.contained").open("a") as file:
                 file.write(f"{number}\n")
             return number - first + 1
