@@ -1,7 +1,9 @@
 """`embeddings.parquet`: the images of the embedding map as a table, for tools that look at embeddings.
 
 One row for each image and variant. `x` and `y` are the map's coordinates (t-SNE where the run kept it, PCA otherwise,
-as `projection` says); `image` is a struct of PNG bytes and path, as Hugging Face's datasets have it.
+as `projection` says); `image` is a struct of PNG bytes and path, as Hugging Face's datasets have it. Renumics Spotlight
+opens the file as it is, and so does embedding-atlas (with `--x x --y y --disable-projection`). FiftyOne reads images
+from files alone: write the bytes to their paths first.
 """
 
 from __future__ import annotations
