@@ -25,9 +25,9 @@ ROUNDS, ITEMS_PER_CELL = 5, 64
 class CellSearch(Search):
     """A query is compared with the items in the cells nearest to it: an inverted file of FAISS, on the CPU.
 
-    The bank is divided by k-means at each refresh, which costs as much as some hundred exact batches: it pays for banks
-    above a million items that are refreshed rarely (`Banks.refresh_every`). A query whose cells hold fewer items than
-    are asked for is searched exactly. Needs the extra `faiss`: pip install "domainmetric[faiss]".
+    The bank is divided by k-means at each refresh, which for a million items costs as much as seven exact batches. A
+    query whose cells hold fewer items than are asked for is searched exactly. Needs the extra `faiss`: pip install
+    "domainmetric[faiss]".
     """
 
     probed: float = 0.02

@@ -2,7 +2,10 @@
 
 Command: `python -m experiments.benchmarks.large_bank` (minutes, 3 GB of memory); the table goes to
 `experiments/benchmarks/large_bank.md`. The embeddings are made up: a thousand wide clusters on the sphere. Recall is
-the share of the ten nearest that are found.
+the share of the ten nearest that are found, and higher on clusters than it may be elsewhere.
+
+Finding (`--batches 1`, AMD EPYC, machine loaded, CPU time): the cells of a million items take 35 s to make, and then a
+batch 0.22 s in place of 5.2 s, so that they are ahead after seven batches; all of the ten nearest were found.
 """
 
 from __future__ import annotations
@@ -65,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with one_thread():
         rows = measure(chosen.items, chosen.batches)
     head = ("search", "bank prepared, s of CPU", f"batch of {BATCH}, s of CPU", f"recall of {K}", "ahead after batches")
-    facts = f"{chosen.items:,} items of {SIZE} dimensions, one thread, {torch.backends.cpu.get_cpu_capability()}"
+    what = f"{chosen.items:,} items of {SIZE} dimensions, batches measured: {chosen.batches}"
+    facts = f"{what}; one thread, {torch.backends.cpu.get_cpu_capability()}"
     text = f"{markdown(head, rows)}\n\n{facts}.\n"
     (chosen.results / "large_bank.md").write_text(text)
     print(text)
