@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,8 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from domainmetric.audit.measure import SetFacts, measure
+from domainmetric.data.view_bank import AlbumentationsViews
+from domainmetric.data.views import Views
 from domainmetric.experiment import Experiment
 from domainmetric.models.network import DomainName, standardize
 from domainmetric.training.batches import RunData
@@ -37,7 +39,7 @@ def see(experiment: Experiment, data: RunData, side: DomainName) -> SeenViews:
     images = data.source_train.images if side == "source" else data.target_train.images
     spec = experiment.augmentation.source if side == "source" else experiment.augmentation.target
     rows = torch.linspace(0, len(images) - 1, min(NUM_VIEWS, len(images))).long()
-    stream = spec.open(images, lambda _: rows, seed=experiment.seed, name=f"audit/{side}", num_steps=1)
+    stream = here(spec).open(images, lambda _: rows, seed=experiment.seed, name=f"audit/{side}", num_steps=1)
     try:
         _, views = stream.at(0)
     finally:
@@ -46,6 +48,11 @@ def see(experiment: Experiment, data: RunData, side: DomainName) -> SeenViews:
     facts, _ = measure([pixels])
     entering = to_pixels(standardize(views) / (2 * _DEVIATIONS) + 0.5)
     return SeenViews(rows=rows, views=pixels.numpy(), standardized=entering.numpy(), facts=facts)
+
+
+def here(spec: Views) -> Views:
+    """The same views, pixel by pixel, made in this process: it would not pay to start others for so few."""
+    return replace(spec, num_workers=0, block_steps=1) if isinstance(spec, AlbumentationsViews) else spec
 
 
 def to_pixels(images: Float[Tensor, "n c h w"]) -> UInt8[Tensor, "n h w c"]:

@@ -17,8 +17,10 @@ from domainmetric.audit.facts import CACHE, data_facts
 from domainmetric.audit.inspection import inspect
 from domainmetric.audit.record import AUDIT, SHEET, SOUND, audit
 from domainmetric.audit.show import aligned
-from domainmetric.audit.views import see
+from domainmetric.audit.views import here, see
 from domainmetric.data.augment import Augment
+from domainmetric.data.pipelines import DigitViews
+from domainmetric.data.view_bank import AlbumentationsViews
 from domainmetric.training.batches import load
 from domainmetric.training.circumstances import data_hashes
 from domainmetric.training.tracking import read_log
@@ -114,3 +116,9 @@ def test_inspect_tells_figures_and_oracle_counts_and_writes_a_sheet(tmp_path: Pa
 
 def test_names_that_would_break_the_table_do_not() -> None:
     assert aligned([("a\nb", "1"), ("\x1b[31mred", "22")]) == ["'a\\nb'          1", "'\\x1b[31mred'  22"]
+
+
+def test_no_process_is_started_to_look_at_views() -> None:
+    spec = AlbumentationsViews(pipeline=DigitViews(), num_workers=3)
+    assert here(spec) == replace(spec, num_workers=0, block_steps=1)
+    assert here(Augment(affine=0.1)) == Augment(affine=0.1)
