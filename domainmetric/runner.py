@@ -166,6 +166,11 @@ def start(session: Session) -> tuple[Record, dict[str, Tensor] | None]:
             session.log.event("checkpoint damaged", f"{error} The run goes on from the one before, or else anew.")
             durable.remove(path)
             continue
+        except TypeError as error:  # a record of other fields
+            raise RunFolderError(
+                f"{path} was written by another version, which told other things of a run. Continue the run with that "
+                "version, or begin a new one."
+            ) from error
         parts = group(saved)
         load_weights(session.network, parts.get("network", {}))
         if SELECTED in parts:

@@ -204,4 +204,3 @@ def _restore(value: Any) -> Any:
     if isinstance(value, list):
         return [_restore(item) for item in value]
     return _NON_FINITE.get(value, value) if isinstance(value, str) else value
-

@@ -30,7 +30,7 @@ def crash(folder: Path, *options: str, before: str = "") -> subprocess.Completed
 
 
 def test_a_sample_of_disturbed_runs_ends_as_the_undisturbed_one(tmp_path: Path) -> None:
-    done = crash(tmp_path, "--every=200", "--asked=1", "--kills=2")
+    done = crash(tmp_path, "--every=300", "--asked=1", "--kills=1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "random kills" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["undisturbed"]

@@ -13,10 +13,10 @@ from domainmetric.experiment import BestScore, Experiment
 from domainmetric.metrics.selection import InformationMaximization
 from domainmetric.models.cnn import Dtn
 from domainmetric.models.network import Separate
-from domainmetric.training.checkpoint import read_json, read_tensors, write_json
+from domainmetric.training.checkpoint import read_json, read_tensors, write_json, write_tensors
 from domainmetric.training.folder import EXPERIMENT, lock
 from domainmetric.training.phases import CHECKPOINT, MODEL, PREVIOUS
-from domainmetric.training.tracking import of_process, read_log
+from domainmetric.training.tracking import LOG_NAME, of_process, read_log
 from tests import tiny
 from tests.training.running import NAMES, after, bare, go_on, killed_after, report, same, short, told, train, weights
 
@@ -183,12 +183,21 @@ def test_before_the_first_checkpoint_another_machine_may_begin(tmp_path: Path) -
     assert events(folder) == []
 
 
+def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
+    folder = train(experiment(tmp_path), after(5))
+    tensors, facts = read_tensors(folder / CHECKPOINT)
+    write_tensors(folder / CHECKPOINT, tensors, {**facts, "of another version": 1})
+    with pytest.raises(RunFolderError, match="was written by another version"):
+        go_on(folder)
+
+
 def test_a_checkpoint_of_another_experiment_is_refused(tmp_path: Path) -> None:
     folder = train(experiment(tmp_path / "wide"), after(5))
     narrow = experiment(tmp_path / "narrow")
     narrow = replace(narrow, model=replace(narrow.model, embedding_dim=8))
     other = train(narrow, after(5))
-    (other / CHECKPOINT).write_bytes((folder / CHECKPOINT).read_bytes())
+    for name in (CHECKPOINT, LOG_NAME):
+        (other / name).write_bytes((folder / name).read_bytes())
     assert read_tensors(other / CHECKPOINT)
     with pytest.raises(RunFolderError, match="does not fit"):
         go_on(other)
