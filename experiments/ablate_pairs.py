@@ -6,7 +6,10 @@ strategies of `ablate_anchors.py` at their defaults. (Source images are grey her
 baseline is `nearest`.
 
 Command: `domainmetric ablate experiments/ablate_pairs.py:usps_to_mnist --seeds 3` (15 runs of about four minutes of one
-thread), then `domainmetric report ablations/usps_to_mnist`. Needs `python -m data_prep usps mnist svhn`. Not yet run.
+thread), then `domainmetric report ablations/usps_to_mnist`. Needs `python -m data_prep usps mnist svhn`.
+
+Not yet run. One run, `nearest` on USPS -> MNIST with 200 + 100 steps and smaller batches (seed 0), shows that the pair
+needs no change of the library: 85.9% before the adaptation, 96.1% after it (MNIST training images, oracle).
 """
 
 from __future__ import annotations
