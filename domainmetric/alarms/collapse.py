@@ -9,7 +9,7 @@ from domainmetric.alarms.base import Action, Alarm, Finding
 from domainmetric.alarms.sight import Sight
 from domainmetric.metrics.collapse import mean_cosine
 
-CALMER = "action='fallback' exchanges what is known to collapse: HPHN for EPSHN, L1 for L2, a tenth of Dann's weight"
+CALMER = "action='fallback' exchanges what is known to collapse: HPHN for EPSHN, L1 for L2, Dann's weight for a tenth"
 
 
 @dataclass(frozen=True, kw_only=True)

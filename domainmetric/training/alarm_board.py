@@ -17,7 +17,9 @@ from domainmetric.errors import Alarmed
 from domainmetric.step import Side, Step
 from domainmetric.training.checkpoint import write_tensors
 from domainmetric.training.finite import Soundness, batch_of, what_is_unsound
+from domainmetric.training.session import Record, Session
 from domainmetric.training.state import PhaseState
+from domainmetric.training.tracking import read_log
 from domainmetric.training.wiring import BeforeStep
 
 Told = dict[str, Any]
@@ -166,3 +168,32 @@ def sentence(entry: Told) -> str:
     done = f" Exchanged: {', '.join(entry['exchanged'])}." if entry["exchanged"] else ""
     where = f"{entry['name']} at step {entry['step']} of {entry['phase']}"
     return f"Alarm: {where}. {entry['text']}{done} {entry['meaning']} Try: {entry['advice']}"
+
+
+def open_board(session: Session, record: Record, state: PhaseState, steps: int, offset: int) -> AlarmBoard:
+    """The alarms of the phase in progress, with what the log tells of its steps so far: all of it, after a resume.
+
+    `offset` is the run's step at which the phase begins, and `steps` is its length.
+    """
+    if record.step == 0:
+        record.phase_began = session.log.save()
+
+    def tell(told: Told) -> None:
+        session.log.alarm(offset + told["step"], told)
+        session.progress.tell(sentence(told))
+
+    earlier = read_log(session.folder, record.phase_began)
+    board = AlarmBoard(
+        alarms=session.experiment.alarms,
+        phase=list(session.experiment.phases)[record.phase],
+        steps=steps,
+        num_classes=len(session.data.source_train.classes),
+        state=state,
+        folder=session.folder,
+        tell=tell,
+        told=[{**line, "step": line["step"] - offset} for line in earlier if line["kind"] == "alarm"],
+    )
+    for line in earlier:
+        if line["kind"] == "metrics":
+            board.add(line["step"] - offset, line["values"])
+    return board

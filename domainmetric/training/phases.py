@@ -21,7 +21,7 @@ from domainmetric.randomness import isolated
 from domainmetric.serialize import content_hash, to_json
 from domainmetric.step import PartContext
 from domainmetric.training import runtime, scatters
-from domainmetric.training.alarm_board import AlarmBoard, Told, sentence
+from domainmetric.training.alarm_board import open_board
 from domainmetric.training.batches import Batches, RunData
 from domainmetric.training.checkpoint import read_tensors, write_tensors
 from domainmetric.training.ema import teacher_of
@@ -143,7 +143,7 @@ def watcher(session: Session, record: Record, state: PhaseState, phase: Phase) -
     name = list(experiment.phases)[record.phase]
     last = record.phase == len(experiment.phases) - 1
 
-    board = alarm_board(session, record, state, phase)
+    board = open_board(session, record, state, phase.steps, offset)
 
     def log(step: int, values: Values) -> None:
         board.add(step, values)
@@ -186,34 +186,6 @@ def watcher(session: Session, record: Record, state: PhaseState, phase: Phase) -
         stopping=session.stop,
         alarms=board,
     )
-
-
-def alarm_board(session: Session, record: Record, state: PhaseState, phase: Phase) -> AlarmBoard:
-    """The alarms of a phase, with what the log tells of its steps so far: all of it, when the run is resumed."""
-    experiment, offset = session.experiment, first_step(session.experiment, record.phase)
-    if record.step == 0:
-        record.phase_began = session.log.save()
-
-    def tell(told: Told) -> None:
-        session.log.alarm(offset + told["step"], told)
-        session.progress.tell(sentence(told))
-
-    earlier = read_log(session.folder, record.phase_began)
-    alarms = [{**line, "step": line["step"] - offset} for line in earlier if line["kind"] == "alarm"]
-    board = AlarmBoard(
-        alarms=experiment.alarms,
-        phase=list(experiment.phases)[record.phase],
-        steps=phase.steps,
-        num_classes=len(session.data.source_train.classes),
-        state=state,
-        folder=session.folder,
-        tell=tell,
-        told=alarms,
-    )
-    for line in earlier:
-        if line["kind"] == "metrics":
-            board.add(line["step"] - offset, line["values"])
-    return board
 
 
 def select(session: Session, record: Record, evidence: Evidence, step: int) -> None:

@@ -24,6 +24,7 @@ SAMPLE = {
     "an adversary that drives all targets into one class",
     "matcher left out of the state",
     "the same augmentation in every worker",
+    "a fallback with nothing to exchange",
 }
 assert FAULTS.keys() >= SAMPLE
 
