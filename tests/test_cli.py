@@ -161,7 +161,7 @@ USAGE = {
     f"leave it out. {FIELDS}",
     "run recipes.py:tiny seed=1": f"'seed=1' is not understood: a field is changed with --field=value. {FIELDS}",
     "show": "Usage: domainmetric show RUN [--json]",
-    "resume a b": "Usage: domainmetric resume RUN [--file FILE]",
+    "resume a b": "Usage: domainmetric resume RUN [--file FILE] [--accept-changes]",
     "resume a --file": "--file needs a value.",
 }
 
