@@ -109,4 +109,3 @@ def correlations(curves: Curves, begin: int) -> dict[str, float]:
             steps = sorted(score.keys() & oracle.keys())
             result[name.removeprefix(PREFIX)] = spearman([score[s] for s in steps], [oracle[s] for s in steps])
     return result
-
