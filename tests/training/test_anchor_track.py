@@ -57,7 +57,8 @@ def test_every_look_at_anchors_tells_their_quality(finished: Path) -> None:
         assert curves[f"anchors/{name}"][0] == [20, 28, 32], name
     assert curves["anchors/agreement"][0] == [28, 32], "the first look has nothing to be compared with"
     assert curves["anchors/bank_age"] == ([20, 28, 32], [8, 6, 10]), "12 source steps; refreshed before 0 and 10 of 20"
-    assert all(value > 0 for name in TIMES for value in curves[name][1])
+    assert all(value > 0 for name in TIMES & curves.keys() for value in curves[name][1])
+    assert {"seconds", "anchors/match_ms", "anchors/refresh_seconds"} <= TIMES & curves.keys()
 
 
 def test_a_strategy_without_a_bank_has_no_age(tmp_path: Path) -> None:
