@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,20 @@ def new_folder(experiment: Experiment) -> Path:
     """A run folder with its record, in which nothing has been done yet: `resume` begins it. Raises DataNotPrepared."""
     record = {"experiment": to_json(experiment), **circumstances(experiment)}
     folder = run_folder.create(experiment)  # made last: what cannot be recorded leaves no folder behind
-    write_json(folder / run_folder.EXPERIMENT, record)
+    with continuable(folder):
+        write_json(folder / run_folder.EXPERIMENT, record)
     return folder
+
+
+@contextmanager
+def continuable(folder: Path) -> Iterator[None]:
+    """Within it, Interrupted and NotWritten say how the run goes on, once it has a record."""
+    try:
+        yield
+    except (Interrupted, NotWritten) as stopped:
+        if not (folder / run_folder.EXPERIMENT).is_file():
+            raise
+        raise type(stopped)(f"{stopped} Continue with: domainmetric resume {folder}") from stopped
 
 
 def resume(folder: Path, names: Mapping[str, Any] | None = None, *, accept_changes: bool = False) -> Path:
@@ -79,16 +91,13 @@ def read_experiment(folder: Path, names: Mapping[str, Any] | None = None) -> Exp
 
 
 def carry_out(folder: Path, experiment: Experiment, *, accept_changes: bool = False) -> Path:
-    """Do what is left to do of a run, alone in its folder. Interrupted and NotWritten say how it goes on."""
-    try:
-        with run_folder.lock(folder):
-            if not (folder / run_folder.REPORT).is_file():
-                durable.sweep(folder)
-                work(folder, experiment, accept_changes=accept_changes)
-            for name in (CHECKPOINT, PREVIOUS):
-                durable.remove(folder / name)
-    except (Interrupted, NotWritten) as stopped:
-        raise type(stopped)(f"{stopped} Continue with: domainmetric resume {folder}") from stopped
+    """Do what is left to do of a run, alone in its folder."""
+    with continuable(folder), run_folder.lock(folder):
+        if not (folder / run_folder.REPORT).is_file():
+            durable.sweep(folder)
+            work(folder, experiment, accept_changes=accept_changes)
+        for name in (CHECKPOINT, PREVIOUS):
+            durable.remove(folder / name)
     return folder
 
 

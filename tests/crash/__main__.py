@@ -67,6 +67,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="faults at every so many operations; 0: none (default: 1)")
     parser.add_argument("--first", type=int, default=0, help="number of the first run that is killed (default: 0)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop when so much time has passed")
+    parser.add_argument("--stop", action="store_true", help="end with the first run that ended otherwise")
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments (default: 0)")
     parser.add_argument("--folder", type=Path, default=None, help="where it is done; runs that went wrong stay there")
     options = parser.parse_args()
@@ -88,6 +89,8 @@ def main() -> int:
             for line in result.wrong:
                 screen.print(f"{result.name}: {line}", markup=False, highlight=False)
             progress.update(kills if result.kills else faults, advance=result.kills or 1, refresh=True)
+            if options.stop and result.wrong:
+                break
     Console(width=100).print(table(results, time.monotonic() - began))
     wrong = [result for result in results if result.wrong]
     if wrong:
