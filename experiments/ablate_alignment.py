@@ -12,10 +12,10 @@ Command: `domainmetric ablate experiments/ablate_alignment.py:alignment --seeds 
 minutes of one thread), then `domainmetric report ablations/alignment`.
 
 Finding of `alignment` with `--phases.adapt.steps=300` (three seeds, `experiments/results/ablate_alignment/`): alone,
-DANN and CORAL ruin the target, and the score reports the start (76.1) instead; MMD 76.5, both 80.7, information maximization
-93.3 (89.7 to 98.6: classes swapped). With anchors: 92.2, DANN 91.2, MMD 91.7, both 92.1, CORAL 91.8, information
-maximization 98.6. No arm ends below source only in any seed. Among arms the score would choose information
-maximization alone. `unbalanced` has not been run.
+DANN and CORAL ruin the target, and the score reports the start (76.1) instead; MMD 76.5, both 80.7, information
+maximization 93.3 (89.7 to 98.6: classes swapped). With anchors: 92.2, DANN 91.2, MMD 91.7, both 92.1, CORAL 91.8,
+information maximization 98.6. No arm ends below source only in any seed. Among arms the score would choose
+information maximization alone. `unbalanced` has not been run.
 """
 
 from __future__ import annotations
