@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from domainmetric.errors import Damaged
 from domainmetric.training.checkpoint import read_tensors
 from domainmetric.training.tracking import LOG_NAME, of_process, read_log, timeless
 
@@ -51,7 +52,11 @@ def phases_differ(one: Path, other: Path) -> list[str]:
     """Phases that two folders of runs both keep to be reused, and that are not the same weights and the same log."""
     found = []
     for path in (one / ".phases").glob("*.safetensors"):
-        (left, facts), (right, others) = read_tensors(path), read_tensors(other / ".phases" / path.name)
+        try:
+            (left, facts), (right, others) = read_tensors(path), read_tensors(other / ".phases" / path.name)
+        except Damaged as damage:
+            found.append(str(damage))
+            continue
         same = left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
         if not same or timeless(facts["log"]) != timeless(others["log"]):
             found.append(path.name)
