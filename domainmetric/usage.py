@@ -17,6 +17,34 @@ if TYPE_CHECKING:
     from domainmetric.experiment import Experiment
 
 QUOTED = r"'([^']*)'"
+HELP = """\
+domainmetric: cross-domain metric learning
+
+  domainmetric run FILE[:RECIPE] [--field=value ...]   train and evaluate; prints the run folder on its last line
+  domainmetric resume RUN [--file FILE]                continue an interrupted run; with --accept-changes even where
+                                                       versions, threads, code or data have changed since
+  domainmetric show RUN [--json]                       what a run reached
+  domainmetric inspect FILE[:RECIPE] [--field=value ...] [-o SHEET.png]
+                                                       what goes into a run: figures of both domains, what is known
+                                                       to ruin a transfer, and a sheet of what the network sees
+  domainmetric profile FILE[:RECIPE] [--field=value ...]   where the time of a step goes
+  domainmetric ablate FILE[:ABLATION] [--seeds N | --seeds A B C] [--workers 2] [--folder FOLDER] [--field=value ...]
+                                                       run named variants over seeds, and compare them;
+                                                       --sweep FIELD=LOW:HIGH[:log] [--score NAME] writes a W&B
+                                                       sweep of the baseline instead
+  domainmetric report RUN_OR_ABLATION [-o PAGE.html] [--data-root DIR] [--file FILE]
+                                                       one page to look into, and embeddings.parquet beside it
+
+  domainmetric embed RUN FOLDER -o FILE.npz|FILE.parquet [--domain target]
+                                                       embeddings and classes of a folder of images
+  domainmetric match RUN QUERIES GALLERY [-k 5] [-o matches.csv] [--html sheet.html]
+                                                       the gallery images most like each query, across the domains
+
+  domainmetric run FILE:RECIPE --help                  lists every field of the recipe
+  --debug                                              anywhere: show tracebacks
+
+Example: domainmetric run experiments/svhn_to_mnist.py:quick_full --seed=1
+"""
 
 
 def complaint(printed: str, words: list[str], default: Experiment) -> str:

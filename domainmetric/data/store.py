@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from domainmetric import durable
 from domainmetric.data.domain import SPLITS, Split
 from domainmetric.data.room import check_disk
 from domainmetric.errors import DataError, DataNotPrepared
@@ -99,7 +100,7 @@ def write_store(
             (folder / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n")
             _sync(folder)
             _swap(folder, root / name)
-            _sync_folder(root)
+            durable.sync_folder(root)
     except OSError as error:
         raise DataError(
             f"The store '{name}' could not be written to {root}: {error.strerror or error}. Nothing was left "
@@ -264,12 +265,4 @@ def _sync(folder: Path) -> None:
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    durable.sync_folder(folder)

@@ -113,19 +113,24 @@ def npz(path: Path, made: Embedded, names: Sequence[str], classes: Sequence[str]
 
 def parquet(path: Path, made: Embedded, names: Sequence[str], classes: Sequence[str]) -> None:
     """Columns path, label (its name), probability and embedding (a list of floats)."""
-    count, width = made.z.shape
-    lists = pa.ListArray.from_arrays(pa.array(np.arange(count + 1, dtype=np.int32) * width), pa.array(made.z.ravel()))
     table = pa.table(
         {
             "path": pa.array(names, pa.string()),
             "label": pa.array([classes[label] for label in made.label], pa.string()),
             "probability": pa.array(made.probability),
-            "embedding": lists,
+            "embedding": vectors(made.z),
         }
     )
     payload = io.BytesIO()
     pq.write_table(table, payload, compression="zstd")
     durable.write(path, payload.getvalue())
+
+
+def vectors(z: Float[NDArray[Any], "n d"]) -> pa.ListArray:
+    """Embeddings as a column of lists of float32."""
+    count, width = z.shape
+    flat = pa.array(z.astype(np.float32).ravel())
+    return pa.ListArray.from_arrays(pa.array(np.arange(count + 1, dtype=np.int32) * width), flat)
 
 
 WRITERS: dict[str, Callable[[Path, Embedded, Sequence[str], Sequence[str]], None]] = {".npz": npz, ".parquet": parquet}

@@ -11,14 +11,14 @@ import base64
 import hashlib
 import html
 import json
-import os
 import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from domainmetric.errors import RunFolderError
+from domainmetric import durable
+from domainmetric.errors import NotWritten, RunFolderError
 from domainmetric.report.images import Sheet
 
 SCRIPTS = ("base", "table", "curves", "confusion", "scatter", "points", "map", "anchors", "alarms", "main")
@@ -72,14 +72,12 @@ def picture(name: str, webp: bytes) -> str:
 
 def write(path: Path, text: str) -> Path:
     """Write a file whole or not at all. Raises RunFolderError where it cannot be written."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
+        durable.make_folder(path.parent)
+        durable.write(path, text.encode())
+    except NotWritten as error:
+        reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
         raise RunFolderError(
-            f"Could not write the page {path}: {error.strerror or error}. Make room, or choose another place with -o."
+            f"Could not write the page {path}: {reason}. Make room, or choose another place with -o."
         ) from error
     return path

@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from domainmetric import durable
+from domainmetric.embedding.files import vectors
 from domainmetric.report.embedding import SPLIT, Placed
 from domainmetric.report.images import SIDES, Images
 from domainmetric.types import ImageSet
@@ -33,27 +35,27 @@ def write(placed: Sequence[Placed], images: Images, classes: Sequence[str], fold
     path = folder / NAME
     pictures: dict[tuple[str, int], dict[str, Any]] = {}
     table = pa.concat_tables([_table(part, images, classes, pictures) for part in placed])
-    beside = path.with_name(f".{NAME}.partial")
-    pq.write_table(table, beside, compression="zstd", dictionary_pagesize_limit=DICTIONARY_BYTES)
-    return beside.replace(path)
+    payload = io.BytesIO()
+    pq.write_table(table, payload, compression="zstd", dictionary_pagesize_limit=DICTIONARY_BYTES)
+    durable.write(path, payload.getvalue())
+    return path
 
 
 def _table(
     part: Placed, images: Images, classes: Sequence[str], pictures: dict[tuple[str, int], dict[str, Any]]
 ) -> pa.Table:
     xy = part.pca if part.tsne is None else part.tsne
-    count, width = part.z.shape
+    count = len(part.z)
     names = np.array([*classes, None], dtype=object)
     label, prediction = (np.where((v >= 0) & (v < len(classes)), v, -1) for v in (part.label, part.prediction))
     domains = [str(part.run.experiment["data"][side].get("class", side)).rpartition(".")[2] for side in SIDES]
-    flat = pa.array(part.z.astype(np.float32).ravel())
     columns = {
         "variant": pa.array([part.run.variant] * count),
         "seed": pa.array([part.run.seed] * count, pa.int64()),
         "x": pa.array(xy[:, 0].astype(np.float32)),
         "y": pa.array(xy[:, 1].astype(np.float32)),
         "projection": pa.array(["PCA" if part.tsne is None else "t-SNE"] * count),
-        "embedding": pa.ListArray.from_arrays(pa.array(np.arange(count + 1, dtype=np.int32) * width), flat),
+        "embedding": vectors(part.z),
         "label": pa.array(names[label], pa.string()),
         "prediction": pa.array(names[prediction], pa.string()),
         "correct": pa.array(part.label == part.prediction),
