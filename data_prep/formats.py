@@ -1,4 +1,4 @@
-"""The publishers' file formats, read into image sets: MATLAB (SVHN), idx (MNIST) and libsvm text (USPS)."""
+"""The publishers' file formats, read into image sets: MATLAB (SVHN), idx (MNIST and its likes), libsvm text (USPS)."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ from domainmetric.errors import DataError
 from domainmetric.types import ImageSet
 
 _IDX_UINT8 = 8  # the type code of unsigned bytes in an idx header
+IDX = "an idx file of unsigned bytes"
+STREAM_ERRORS = (OSError, EOFError, zlib.error, struct.error)
+"""What reading a plain or packed stream raises where it is damaged."""
 MAT = "a MATLAB file with X and y"
 MAT_SECONDS = 120
 MAX_LIBSVM, MAX_LIBSVM_LINES = 64 * 2**20, 30_000
@@ -41,14 +44,15 @@ def read_svhn(paths: Mapping[str, Path]) -> dict[Split, ImageSet]:
     return {"train": read_mat(paths["train_32x32.mat"]), "test": read_mat(paths["test_32x32.mat"])}
 
 
-def read_mnist(paths: Mapping[str, Path]) -> dict[Split, ImageSet]:
-    """MNIST from its four idx files, packed or not. Raises DataError."""
+def read_mnist(paths: Mapping[str, Path], *, classes: tuple[str, ...] = DIGIT_CLASSES) -> dict[Split, ImageSet]:
+    """MNIST, or a set in its layout, from its four idx files, packed or not. Raises DataError."""
     prefixes: dict[Split, str] = {"train": "train", "test": "t10k"}
     return {
-        split: _image_set(
+        split: image_set(
             read_idx(paths[f"{prefix}-images-idx3-ubyte.gz"], (28, 28))[..., None],
             read_idx(paths[f"{prefix}-labels-idx1-ubyte.gz"], ()).astype(np.int64),
             paths[f"{prefix}-labels-idx1-ubyte.gz"],
+            classes,
         )
         for split, prefix in prefixes.items()
     }
@@ -73,7 +77,7 @@ def read_mat(path: Path) -> ImageSet:
     if (digits == 0).any():
         raise DataError(f"{path} writes labels as 1..10, where 10 is the digit 0, but one of them is 0.")
     digits[digits == 10] = 0
-    return _image_set(np.ascontiguousarray(images.transpose(3, 0, 1, 2)), digits, path)
+    return image_set(np.ascontiguousarray(images.transpose(3, 0, 1, 2)), digits, path)
 
 
 def read_apart(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -91,32 +95,38 @@ def read_apart(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            _unreadable(path, MAT, f"it took longer than {MAT_SECONDS} s", error)
+            unreadable(path, MAT, f"it took longer than {MAT_SECONDS} s", error)
         if done.returncode < 0:
-            _unreadable(path, MAT, f"the reader was ended by {signal.Signals(-done.returncode).name}")
+            unreadable(path, MAT, f"the reader was ended by {signal.Signals(-done.returncode).name}")
         if done.returncode:
-            _unreadable(path, MAT, (done.stderr.strip().splitlines() or ["it said nothing"])[-1])
+            unreadable(path, MAT, (done.stderr.strip().splitlines() or ["it said nothing"])[-1])
         X, y = (np.load(Path(folder) / f"{name}.npy", allow_pickle=False) for name in ("X", "y"))
     return X, y
 
 
 def read_idx(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """An idx file of unsigned bytes, packed (.gz) or not: uint8 (n, *item_shape). Raises DataError."""
-    what = f"an idx file of unsigned bytes, each item {item_shape}"
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            zeros, code, num_dims = struct.unpack(">HBB", stream.read(4))
-            shape = struct.unpack(f">{num_dims}I", stream.read(4 * num_dims))
-            if zeros != 0 or code != _IDX_UINT8 or shape[1:] != item_shape or num_dims != 1 + len(item_shape):
-                raise DataError(f"{path} should be {what}, but its header says type {code:#04x} and shape {shape}.")
-            size = math.prod(shape)
-            if size > MAX_CONTENT:
-                raise DataError(
-                    f"{path} is damaged: its header says {shape}, {size:,} bytes, but at most {MAX_CONTENT:,} are read."
-                )
-            content = read_at_most(stream, size + 1)
-    except (OSError, EOFError, zlib.error, struct.error) as error:
-        _unreadable(path, what, _named(error), error)
+            return idx_in(stream, path, item_shape)
+    except STREAM_ERRORS as error:
+        unreadable(path, IDX, named(error), error)
+
+
+def idx_in(stream: io.BufferedIOBase, path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The same from an open stream, which `path` names. Raises DataError, and the STREAM_ERRORS as they come."""
+    zeros, code, num_dims = struct.unpack(">HBB", stream.read(4))
+    shape = struct.unpack(f">{num_dims}I", stream.read(4 * num_dims))
+    if zeros != 0 or code != _IDX_UINT8 or shape[1:] != item_shape or num_dims != 1 + len(item_shape):
+        raise DataError(
+            f"{path} should be {IDX}, each item {item_shape}, but its header says type {code:#04x} and shape {shape}."
+        )
+    size = math.prod(shape)
+    if size > MAX_CONTENT:
+        raise DataError(
+            f"{path} is damaged: its header says {shape}, {size:,} bytes, but at most {MAX_CONTENT:,} are read."
+        )
+    content = read_at_most(stream, size + 1)
     if len(content) != size:
         came = f"{len(content)}" if len(content) < size else "more"
         raise DataError(f"{path} is truncated or damaged: its header says {shape}, {size} bytes, but {came} follow.")
@@ -141,12 +151,12 @@ def read_libsvm(path: Path) -> ImageSet:
     except (OSError, EOFError, ValueError, OverflowError) as error:
         if isinstance(error, DataError):
             raise
-        _unreadable(path, "bz2-packed libsvm text with 256 values a line", _named(error), error)
+        unreadable(path, "bz2-packed libsvm text with 256 values a line", named(error), error)
     values = sparse.astype(np.float32).toarray()
     if not (np.abs(values) <= 1).all():
         raise DataError(f"{path} should hold values in -1..1, but they span {values.min()}..{values.max()}.")
     images = ((values + 1) / 2 * 255).astype(np.uint8)  # rounded down, as torchvision does
-    return _image_set(images.reshape(-1, 16, 16, 1), _whole(labels, path) - 1, path)
+    return image_set(images.reshape(-1, 16, 16, 1), _whole(labels, path) - 1, path)
 
 
 def _whole(labels: NDArray[Any], path: Path) -> NDArray[np.int64]:
@@ -157,18 +167,23 @@ def _whole(labels: NDArray[Any], path: Path) -> NDArray[np.int64]:
     return labels.astype(np.int64)
 
 
-def _image_set(images: NDArray[Any], labels: NDArray[Any], path: Path) -> ImageSet:
+def image_set(
+    images: NDArray[Any], labels: NDArray[Any], path: Path, classes: tuple[str, ...] = DIGIT_CLASSES
+) -> ImageSet:
+    """What a file held, checked. Raises DataError, which names it."""
     try:
-        return ImageSet(images=torch.from_numpy(images), labels=torch.from_numpy(labels), classes=DIGIT_CLASSES)
+        return ImageSet(images=torch.from_numpy(images), labels=torch.from_numpy(labels), classes=classes)
     except DataError as error:
         raise DataError(f"{path} is not what it should be. {error}") from error
 
 
-def _unreadable(path: Path, expected: str, why: str, cause: Exception | None = None) -> NoReturn:
+def unreadable(path: Path, expected: str, why: str, cause: Exception | None = None) -> NoReturn:
+    """Raise DataError for a file that does not hold what it should."""
     raise DataError(
         f"{path} is damaged or truncated: expected {expected}, but reading it failed ({why}). Fetch the file again."
     ) from cause
 
 
-def _named(error: Exception) -> str:
+def named(error: Exception) -> str:
+    """Its class and its words."""
     return f"{type(error).__name__}: {error}"

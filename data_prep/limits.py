@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from io import BufferedIOBase
 
-MAX_DOWNLOAD = 512 * 2**20
-"""Bytes of a packed file. The largest official one, SVHN's training set, has 182 million."""
+MAX_DOWNLOAD = 768 * 2**20
+"""Bytes of a packed file. The largest official one, EMNIST's archive, has 562 million."""
 MAX_CONTENT = 256 * 2**20
 """Bytes of an unpacked file. The largest official one unpacks to 225 million."""
 

@@ -1,15 +1,20 @@
-"""What is official: the files of each data set, their addresses and md5s, as torchvision knows them."""
+"""What is official: the files of each data set, their addresses and md5s, as torchvision knows them.
+
+MNIST-M is none of torchvision's: its address and md5 are those of pytorch-adapt's copy (`mnistm.py`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torchvision import datasets
 
-from data_prep import formats
+from data_prep import emnist, formats, mnistm
 from domainmetric.data.domain import Split
+from domainmetric.data.mnist_likes import FASHION_CLASSES, KMNIST_CLASSES
 from domainmetric.types import ImageSet
 
 # md5s of MNIST's files once unpacked: torchvision lists only those of the .gz, whose bytes change with each re-packing.
@@ -51,22 +56,45 @@ def _listed(split_list: Mapping[str, list[str]]) -> tuple[OfficialFile, ...]:
     return tuple(OfficialFile(name=name, urls=(url,), md5=md5) for url, name, md5 in entries)
 
 
-def known_datasets() -> dict[str, Dataset]:
-    """Name -> data set, for all that can be prepared."""
-    mnist = tuple(
+def _idx_files(kind: type[datasets.MNIST], unpacked: Mapping[str, str] | None = None) -> tuple[OfficialFile, ...]:
+    """The four files of MNIST or of a set in its layout, as torchvision's class lists them."""
+    return tuple(
         OfficialFile(
             name=name,
-            urls=tuple(mirror + name for mirror in datasets.MNIST.mirrors),
+            urls=tuple(mirror + name for mirror in kind.mirrors),
             md5=md5,
-            unpacked_md5=_MNIST_UNPACKED[name.removesuffix(".gz")],
+            unpacked_md5=(unpacked or {}).get(name.removesuffix(".gz")),
         )
-        for name, md5 in datasets.MNIST.resources
+        for name, md5 in kind.resources
     )
+
+
+def known_datasets() -> dict[str, Dataset]:
+    """Name -> data set, for all that can be prepared."""
+    archive = OfficialFile(name=emnist.ARCHIVE, urls=(datasets.EMNIST.url,), md5=datasets.EMNIST.md5)
+    blended = OfficialFile(name=mnistm.ARCHIVE, urls=(mnistm.URL,), md5=mnistm.MD5)
     known = (
         Dataset(name="svhn", files=_listed(datasets.SVHN.split_list), folders=("svhn",), read=formats.read_svhn),
         Dataset(
-            name="mnist", files=mnist, folders=("mnist/MNIST/raw", "MNIST/raw", "mnist", "raw"), read=formats.read_mnist
+            name="mnist",
+            files=_idx_files(datasets.MNIST, _MNIST_UNPACKED),
+            folders=("mnist/MNIST/raw", "MNIST/raw", "mnist", "raw"),
+            read=formats.read_mnist,
         ),
         Dataset(name="usps", files=_listed(datasets.USPS.split_list), folders=("usps",), read=formats.read_usps),
+        Dataset(
+            name="kmnist",
+            files=_idx_files(datasets.KMNIST),
+            folders=("kmnist", "KMNIST/raw"),
+            read=partial(formats.read_mnist, classes=KMNIST_CLASSES),
+        ),
+        Dataset(
+            name="fashion",
+            files=_idx_files(datasets.FashionMNIST),
+            folders=("fashion", "FashionMNIST/raw"),
+            read=partial(formats.read_mnist, classes=FASHION_CLASSES),
+        ),
+        Dataset(name="emnist", files=(archive,), folders=("emnist", "EMNIST/raw"), read=emnist.read_emnist),
+        Dataset(name="mnistm", files=(blended,), folders=("mnistm", "mnist_m"), read=mnistm.read_mnistm),
     )
     return {dataset.name: dataset for dataset in known}

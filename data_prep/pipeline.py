@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from data_prep.blend import Photographs, make_mnistm
 from data_prep.contact_sheet import store_sheet
 from data_prep.fetch import Found, download, find, verify
 from data_prep.official import Dataset, known_datasets
@@ -27,30 +28,40 @@ def prepare(
     from_folder: Path | None = None,
     unofficial: bool = False,
     force: bool = False,
+    photographs: Photographs | None = None,
     console: Console | None = None,
 ) -> None:
     """Prepare the named data sets below `root`; those that are there and sound are left as they are.
 
     `from_folder` is searched for the official files instead of downloading them; `unofficial` admits files whose md5 is
-    not the official one; `force` prepares anew what is there. Progress goes to `console` (default: standard error).
-    Raises UsageError for an unknown name, ChecksumMismatch and DataError for what is wrong with the files.
+    not the official one; `force` prepares anew what is there; `photographs` has MNIST-M made from these and the
+    prepared MNIST. Progress goes to `console` (default: standard error). Raises UsageError for an unknown name,
+    ChecksumMismatch and DataError for what is wrong with the files.
     """
     console = console or Console(stderr=True)
     known = known_datasets()
     for name in names:
         if name not in known:
             raise UsageError(f"There is no data set '{name}' to prepare.{nearest(name, known)}")
-    if from_folder is not None and not from_folder.is_dir():
-        raise DataError(f"The folder given with --from does not exist: {from_folder}.")
+    if photographs is not None and "mnistm" not in names:
+        raise UsageError("Photographs are for 'mnistm', which is not among the data sets named. Name it, too.")
+    for option, folder in (("--from", from_folder), ("--photographs", photographs and photographs.folder)):
+        if folder is not None and not folder.is_dir():
+            raise DataError(f"The folder given with {option} does not exist: {folder}.")
     for name in dict.fromkeys(names):
         manifest = None if force else _already(root, name)
         if manifest is None:
-            manifest = _prepare_one(known[name], root, from_folder, unofficial, console)
+            if name == "mnistm" and photographs is not None:
+                manifest = _blend(root, photographs, console)
+            else:
+                manifest = _prepare_one(known[name], root, from_folder, unofficial, console)
             _show(manifest, console)
             _say(console, f"Prepared '{name}' in {root / name} (contact sheet: {root / name / 'contact_sheet.png'}).")
         else:
             _say(console, f"'{name}' is already prepared in {root / name}: nothing to do (--force prepares it anew).")
-        if manifest.unofficial:
+        if manifest.made:
+            _say(console, f"'{name}' was made here and is not its authors' file: say so beside any number.")
+        elif manifest.unofficial:
             _say(console, f"'{name}' was made from unofficial files: say so beside any number.")
 
 
@@ -85,6 +96,14 @@ def _prepare_one(
             sources=[each.source for each in found.values()],
             extras={"contact_sheet.png": sheet},
         )
+
+
+def _blend(root: Path, photographs: Photographs, console: Console) -> Manifest:
+    with _progress(console) as progress:
+        progress.add_task("mnistm: blending MNIST with photographs", total=None)
+        splits, made = make_mnistm(root, photographs)
+        sheet = store_sheet("mnistm", splits)
+        return write_store(root, "mnistm", splits, sources=[], made=made, extras={"contact_sheet.png": sheet})
 
 
 def _progress(console: Console) -> Progress:

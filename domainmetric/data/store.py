@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,16 +18,17 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from domainmetric import durable
 from domainmetric.data.domain import SPLITS, Split
 from domainmetric.data.room import check_disk
-from domainmetric.errors import DataError, DataNotPrepared
+from domainmetric.data.staging import refuse_foreign, staging, swap, sync
+from domainmetric.errors import DataError, DataNotPrepared, DomainMetricError
 from domainmetric.types import ImageSet
 
 FORMAT_VERSION = 1
 _ARRAY_FILES = tuple(f"{split}_{part}.npy" for split in SPLITS for part in ("images", "labels"))
-_LEFTOVER_SECONDS = 3600.0  # writing takes seconds: a hidden folder of this age belongs to a writer that was killed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +61,24 @@ class Manifest:
     arrays: dict[str, dict[str, Any]]
     """Array name -> shape, dtype and sha256 (over the array's bytes in C order)."""
     unofficial: bool
-    """True if any source file is not the official one: say so beside every number made with it."""
+    """True if any source file is not the official one, or if the images were made: say so beside every number."""
     sources: list[dict[str, Any]]
     """The fields of SourceFile."""
     created_by: str
+    made: dict[str, Any] = field(default_factory=dict)
+    """How the images were made and of what, where they were not read from official files; of a user's own images a
+    fingerprint, by which it is noticed that they have changed."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stream:
+    """One split as it comes, batch by batch, so that it need never lie in memory whole."""
+
+    shape: tuple[int, int, int, int]
+    """Number, height, width and channels."""
+    labels: NDArray[np.int64] | None
+    batches: Iterable[Tensor]
+    """All images in their order, uint8 (b h w c)."""
 
 
 def write_store(
@@ -76,32 +87,51 @@ def write_store(
     splits: Mapping[Split, ImageSet],
     *,
     sources: Sequence[SourceFile],
+    made: Mapping[str, Any] | None = None,
     extras: Mapping[str, bytes] | None = None,
 ) -> Manifest:
     """Write a store, in place of an earlier one of that name, and return its manifest.
 
-    `splits` holds both splits, labelled; `extras` are further files (name -> content), such as a contact sheet. On any
-    failure, Ctrl-C included, nothing new is left behind and an earlier store stays. Raises DataError if the disk
-    refuses or if a folder of that name is no store but holds other files.
+    `splits` holds both splits, labelled; `made` is recorded in the manifest as it is; `extras` are further files (name
+    -> content), such as a contact sheet. On any failure, Ctrl-C included, nothing new is left behind and an earlier
+    store stays. Raises DataError if the disk refuses or if a folder of that name is no store but holds other files.
     """
+    streams = {split: _stream(split, images) for split, images in splits.items()}
+    classes = splits["train"].classes
+    return write_streams(root, name, streams, classes=classes, sources=sources, made=made, extras=extras)
+
+
+def write_streams(
+    root: Path,
+    name: str,
+    streams: Mapping[Split, Stream],
+    *,
+    classes: tuple[str, ...],
+    sources: Sequence[SourceFile] = (),
+    made: Mapping[str, Any] | None = None,
+    extras: Mapping[str, bytes] | None = None,
+) -> Manifest:
+    """Write a store as its images come; see `write_store`. Streams without labels have no classes."""
     root = Path(root)
-    _refuse_foreign(root / name, {*_ARRAY_FILES, *(extras or {})})
-    manifest = _describe(name, splits, sources)
-    needed = sum(array.nbytes for split in SPLITS for array in _arrays(split, splits[split]).values())
+    refuse_foreign(root / name, {*_ARRAY_FILES, *(extras or {})})
+    needed = sum(math.prod(stream.shape) + 8 * stream.shape[0] for stream in streams.values())
     check_disk(needed, root, f"The store '{name}'", "Free some space, or choose another folder with --root.")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _staging(root, name) as folder:
+        with staging(root, name) as folder:
+            arrays: dict[str, dict[str, Any]] = {}
             for split in SPLITS:
-                for array_name, array in _arrays(split, splits[split]).items():
-                    np.save(folder / f"{array_name}.npy", array)
+                arrays |= _write_split(folder, split, streams[split])
             for file, content in (extras or {}).items():
                 (folder / file).write_bytes(content)
+            manifest = _describe(name, streams, arrays, classes, sources, made or {})
             (folder / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n")
-            _sync(folder)
-            _swap(folder, root / name)
+            sync(folder)
+            swap(folder, root / name)
             durable.sync_folder(root)
     except OSError as error:
+        if isinstance(error, DomainMetricError):  # of an image, not of the store
+            raise
         raise DataError(
             f"The store '{name}' could not be written to {root}: {error.strerror or error}. Nothing was left "
             f"half-written. Free some space or choose another folder with --root, then prepare it again."
@@ -116,9 +146,10 @@ def read_split(root: Path, name: str, split: Split) -> ImageSet:
     """
     manifest = read_manifest(root, name)
     images = _read_array(root, manifest, f"{split}_images")
-    labels = _read_array(root, manifest, f"{split}_labels")
+    labelled = f"{split}_labels" in manifest.arrays
+    labels = torch.tensor(_read_array(root, manifest, f"{split}_labels")) if labelled else None
     try:
-        return ImageSet(images=torch.from_numpy(images), labels=torch.tensor(labels), classes=manifest.classes)
+        return ImageSet(images=torch.from_numpy(images), labels=labels, classes=manifest.classes)
     except DataError as error:
         _damaged(root, name, f"its {split} split is not usable: {error}", error)
 
@@ -180,27 +211,44 @@ def _damaged(root: Path, name: str, what: str, cause: Exception | None) -> NoRet
     ) from cause
 
 
-def _describe(name: str, splits: Mapping[Split, ImageSet], sources: Sequence[SourceFile]) -> Manifest:
-    classes = splits["train"].classes
-    arrays: dict[str, dict[str, Any]] = {}
-    class_counts: dict[str, list[int]] = {}
-    for split in SPLITS:
-        for array_name, array in _arrays(split, splits[split]).items():
-            arrays[array_name] = {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": _sha256(array)}
-        class_counts[split] = np.bincount(
-            _arrays(split, splits[split])[f"{split}_labels"], minlength=len(classes)
-        ).tolist()
+def _describe(
+    name: str,
+    streams: Mapping[Split, Stream],
+    arrays: dict[str, dict[str, Any]],
+    classes: tuple[str, ...],
+    sources: Sequence[SourceFile],
+    made: Mapping[str, Any],
+) -> Manifest:
+    labels = {split: stream.labels for split, stream in streams.items() if stream.labels is not None}
     return Manifest(
         format_version=FORMAT_VERSION,
         name=name,
         classes=classes,
-        counts={split: len(splits[split]) for split in SPLITS},
-        class_counts=class_counts,
+        counts={split: streams[split].shape[0] for split in SPLITS},
+        class_counts={split: np.bincount(one, minlength=len(classes)).tolist() for split, one in labels.items()},
         arrays=arrays,
-        unofficial=any(source.unofficial for source in sources),
+        unofficial=bool(made) or any(source.unofficial for source in sources),
         sources=[asdict(source) for source in sources],
         created_by=_creator(),
+        made=dict(made),
     )
+
+
+def _write_split(folder: Path, split: Split, stream: Stream) -> dict[str, dict[str, Any]]:
+    """Write the arrays of a split, images as they come. Returns what the manifest says of them."""
+    digest = hashlib.sha256()
+    with (folder / f"{split}_images.npy").open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": stream.shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for batch in stream.batches:
+            part = np.ascontiguousarray(batch.numpy()).data
+            digest.update(part)
+            file.write(part)
+    arrays = {f"{split}_images": _entry(stream.shape, "uint8", digest.hexdigest())}
+    if stream.labels is not None:
+        np.save(folder / f"{split}_labels.npy", stream.labels)
+        arrays[f"{split}_labels"] = _entry(stream.labels.shape, str(stream.labels.dtype), _sha256(stream.labels))
+    return arrays
 
 
 def _creator() -> str:
@@ -210,59 +258,16 @@ def _creator() -> str:
         return "domainmetric (not installed)"
 
 
-def _arrays(split: Split, images: ImageSet) -> dict[str, NDArray[Any]]:
+def _stream(split: Split, images: ImageSet) -> Stream:
     if images.labels is None:
         raise DataError(f"A store keeps labelled images, but the {split} split has no labels.")
-    return {f"{split}_images": images.images.numpy(), f"{split}_labels": images.labels.numpy()}
+    n, height, width, channels = images.images.shape
+    return Stream(shape=(n, height, width, channels), labels=images.labels.numpy(), batches=[images.images])
+
+
+def _entry(shape: Sequence[int], dtype: str, sha256: str) -> dict[str, Any]:
+    return {"shape": list(shape), "dtype": dtype, "sha256": sha256}
 
 
 def _sha256(array: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
-
-
-def _refuse_foreign(place: Path, ours: set[str]) -> None:
-    """A folder without a manifest but with other files, such as the publisher's own, must not be replaced."""
-    if not place.is_dir() or (place / "manifest.json").exists():
-        return
-    foreign = sorted(path.name for path in place.iterdir() if path.name not in ours)
-    if foreign:
-        raise DataError(
-            f"{place} is to hold a prepared store, but has other files in it ({', '.join(foreign[:5])}), which would "
-            f"be lost. Move them away, or choose another folder with --root."
-        )
-
-
-@contextmanager
-def _staging(root: Path, name: str) -> Iterator[Path]:
-    """A hidden sibling folder, gone at the end whatever happens; leftovers of killed writers go too."""
-    for leftover in root.glob(f".{name}.partial-*"):
-        if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
-            shutil.rmtree(leftover, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{name}.partial-", dir=root))
-    try:
-        folder.chmod(0o755)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _swap(folder: Path, place: Path) -> None:
-    """Put `folder` at `place`; what stood there goes, or comes back if that fails."""
-    if not place.exists():
-        folder.rename(place)
-        return
-    old = folder.with_name(folder.name + "-old")
-    place.rename(old)
-    try:
-        folder.rename(place)
-    except BaseException:
-        old.rename(place)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    durable.sync_folder(folder)

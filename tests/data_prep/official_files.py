@@ -5,12 +5,16 @@ from __future__ import annotations
 import bz2
 import gzip
 import hashlib
+import io
 import struct
+import tarfile
+import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from scipy.io import savemat
 
 from data_prep.official import Dataset, known_datasets
@@ -86,10 +90,72 @@ def write_usps(folder: Path) -> None:
         (folder / name).write_bytes(libsvm(values, DIGITS[split] + 1))
 
 
+def emnist_members() -> dict[str, bytes]:
+    """Name -> content of what is read of EMNIST's archive, and of one that is not."""
+    members = {"gzip/emnist-letters-mapping.txt": b"1 65 97"}
+    for split, digits in DIGITS.items():
+        images, labels = pixels(NUM[split], 28, 28).transpose(0, 2, 1), digits.astype(np.uint8)
+        members[f"gzip/emnist-digits-{split}-images-idx3-ubyte.gz"] = gzip.compress(idx(images), mtime=0)
+        members[f"gzip/emnist-digits-{split}-labels-idx1-ubyte.gz"] = gzip.compress(idx(labels), mtime=0)
+    return members
+
+
+def zipped(members: dict[str, bytes], packing: int = zipfile.ZIP_DEFLATED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", packing) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content, packing)
+    return file.getvalue()
+
+
+def write_emnist(folder: Path) -> None:
+    """The one archive."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "gzip.zip").write_bytes(zipped(emnist_members()))
+
+
+def png(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+def mnistm_members() -> dict[str, bytes]:
+    """Name -> content of what MNIST-M's archive holds. The labels come in another order than the pictures."""
+    members = {}
+    for split, digits in DIGITS.items():
+        images, place = pixels(NUM[split], 32, 32, 3), f"mnist_m/mnist_m_{split}"
+        names = [f"{row:08}.png" for row in range(NUM[split])]
+        members |= {f"{place}/{name}": png(image) for name, image in zip(names, images, strict=True)}
+        lines = [f"{name} {digit}" for name, digit in zip(names, digits, strict=True)]
+        members[f"{place}_labels.txt"] = ("\n".join(lines[::-1]) + "\n").encode()
+    return members
+
+
+def tarred(members: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return gzip.compress(file.getvalue(), mtime=0)
+
+
+def write_mnistm(folder: Path) -> None:
+    """The one archive."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mnist_m.tar.gz").write_bytes(tarred(mnistm_members()))
+
+
 def write_all(folder: Path) -> None:
     write_svhn(folder / "svhn")
     write_mnist(folder / "mnist" / "MNIST" / "raw")
     write_usps(folder / "usps")
+    write_mnist(folder / "kmnist")
+    write_mnist(folder / "fashion")
+    write_emnist(folder / "emnist")
+    write_mnistm(folder / "mnistm")
 
 
 def made_official(folder: Path) -> dict[str, Dataset]:

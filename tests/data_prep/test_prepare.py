@@ -23,7 +23,7 @@ from domainmetric.data.store import read_manifest, read_split
 from domainmetric.errors import ChecksumMismatch, DataError
 from tests.data_prep.official_files import DIGITS, made_official, write_all, write_mnist
 
-NAMES = ("svhn", "mnist", "usps")
+NAMES = ("svhn", "mnist", "usps", "kmnist", "fashion", "emnist", "mnistm")
 
 
 @pytest.fixture
@@ -54,7 +54,8 @@ def test_all_from_a_folder(
 ) -> None:
     assert run(*NAMES, "--root", root, "--from", folder) == 0
     for name in NAMES:
-        assert read_split(root, name, "train").labels.tolist() == DIGITS["train"].tolist()
+        labels = DIGITS["train"][::-1] if name == "mnistm" else DIGITS["train"]
+        assert read_split(root, name, "train").labels.tolist() == labels.tolist()
         assert not read_manifest(root, name).unofficial
         with Image.open(root / name / "contact_sheet.png") as sheet:
             assert sheet.size[0] > 500
@@ -233,12 +234,21 @@ def test_unreachable_server_points_to_from(known: dict[str, Dataset], root: Path
     assert not (root / "usps").exists()
 
 
+@pytest.mark.filterwarnings("ignore:pkg_resources is deprecated:UserWarning")
+def test_mnistm_is_the_copy_that_pytorch_adapt_knows() -> None:
+    from pytorch_adapt.datasets import MNISTM
+
+    (file,) = official.known_datasets()["mnistm"].files
+    assert (file.name, file.urls, file.md5) == (MNISTM.filename, (MNISTM.url,), MNISTM.md5)
+
+
 def test_official_addresses_and_md5s_are_those_of_torchvision() -> None:
     known = official.known_datasets()
-    assert {name: len(dataset.files) for name, dataset in known.items()} == {"svhn": 2, "mnist": 4, "usps": 2}
-    for dataset in known.values():
+    num_files = {"svhn": 2, "mnist": 4, "usps": 2, "kmnist": 4, "fashion": 4, "emnist": 1, "mnistm": 1}
+    assert {name: len(dataset.files) for name, dataset in known.items()} == num_files
+    for name, dataset in known.items():
         for file in dataset.files:
             assert len(file.md5) == 32
-            assert all(url.endswith(f"/{file.name}") for url in file.urls)
+            assert name == "mnistm" or all(url.endswith(f"/{file.name}") for url in file.urls)
     assert len(known["mnist"].files[0].urls) >= 2
     assert json.dumps([file.unpacked_md5 for file in known["mnist"].files]).count("null") == 0
