@@ -127,7 +127,11 @@ if TYPE_CHECKING:
     from domainmetric.miners.semi_hard import MarginViolating, SemiHard
     from domainmetric.models.backbone import Backbone
     from domainmetric.models.cnn import Dtn, SmallCnn
+    from domainmetric.models.frozen import Frozen
     from domainmetric.models.network import Branches, Model, Separate, Tied
+    from domainmetric.models.own import OwnBackbone
+    from domainmetric.models.timm_backbone import TimmBackbone
+    from domainmetric.models.torchvision_backbone import SmallResNet18, TorchvisionBackbone
     from domainmetric.pairs import Roles
     from domainmetric.runner import resume, run
     from domainmetric.schedules import Constant, OneCycle, Schedule, SigmoidRamp
@@ -201,6 +205,7 @@ __all__ = [
     "Framing",
     "FromMatrix",
     "FromPairwise",
+    "Frozen",
     "Geodesic",
     "Group",
     "Groups",
@@ -237,6 +242,7 @@ __all__ = [
     "OneCycle",
     "Optimizer",
     "Oracle",
+    "OwnBackbone",
     "Pad",
     "Pair",
     "Pairs",
@@ -271,6 +277,7 @@ __all__ = [
     "SigmoidRamp",
     "SklearnDigits",
     "SmallCnn",
+    "SmallResNet18",
     "SoftMarginTriplet",
     "SourcePhase",
     "SphereDistance",
@@ -283,6 +290,8 @@ __all__ = [
     "Term",
     "Threshold",
     "Tied",
+    "TimmBackbone",
+    "TorchvisionBackbone",
     "Tracking",
     "Transport",
     "TripletLoss",
@@ -467,11 +476,18 @@ _HOMES = {
         "Dtn",
         "SmallCnn",
     ),
+    "models.frozen": ("Frozen",),
     "models.network": (
         "Branches",
         "Model",
         "Separate",
         "Tied",
+    ),
+    "models.own": ("OwnBackbone",),
+    "models.timm_backbone": ("TimmBackbone",),
+    "models.torchvision_backbone": (
+        "SmallResNet18",
+        "TorchvisionBackbone",
     ),
     "pairs": ("Roles",),
     "runner": (

@@ -131,6 +131,7 @@ def work(folder: Path, experiment: Experiment, *, accept_changes: bool) -> None:
             check_room(experiment, folder, session.network)
             record, saved = start(session)
             if saved is None:
+                session.network.load_pretrained()
                 audit_run(session)
             finish(session, record, train_phases(session, record, saved), now["machine"])
 

@@ -6,9 +6,13 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from domainmetric.geometry import Distance, FromMatrix, FromPairwise
+from domainmetric.models.backbone import Backbone
+from domainmetric.models.cnn import SmallCnn
+from domainmetric.models.frozen import Frozen
+from domainmetric.models.own import OwnBackbone
 from domainmetric.pairs import Role, Roles, StepPairs, label_pairs
 from domainmetric.types import Group, Pairs, Triplets
 from tests.contracts.family import members, named
@@ -28,6 +32,15 @@ def inner(x: Tensor, y: Tensor) -> Tensor:
     return 1 - x @ y.T
 
 
+def one_layer(channels: int, image_size: int) -> nn.Module:
+    """A user's network."""
+    return nn.Sequential(nn.Conv2d(channels, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+BACKBONE_FACTORIES: dict[str, Callable[[], Backbone]] = {
+    "Frozen": lambda: Frozen(backbone=SmallCnn()),
+    "OwnBackbone": lambda: OwnBackbone(function=one_layer, num_features=6),
+}
 DISTANCE_FACTORIES: dict[str, Callable[[], Distance]] = {
     "FromMatrix": lambda: FromMatrix(function=inner),
     "FromPairwise": lambda: FromPairwise(function=city_block),

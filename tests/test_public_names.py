@@ -19,15 +19,16 @@ ChanceDiscriminator ChecksumMismatch Chord ChordSquared ClassQuota Classify Clas
 Confident ConfigError Constant Contrastive Coral Cosine CrossBatchMemory Dann DataError DataNotPrepared DeadAnchors
 DigitViews Disjoint Distance DistanceWeighted Divergence Domain DomainMetricError Dtn EasyPositiveEasyNegative
 EasyPositiveHardNegative EasyPositiveSemiHardNegative Embedded Embedder EpochGroups Evaluation ExactSearch Experiment
-Finding FirstOrder Found Framing FromMatrix FromPairwise Geodesic Group Groups HardNegative HardPositiveHardNegative
-HingeEmbedding IdleTerm ImageSet Imbalanced InformationMaximization Interrupted LastCheckpoint LossValue Lp
-MarginTriplet MarginViolating MatchedBalanced Matches Member Memory Metric MetricLoss Miner Miswired Mmd Mnist Model
-MultiSimilarity Mutual NTXent Nearest NonFinite OneClass OneCycle Optimizer Oracle Pad Pair Pairs Part PartContext
-PartModule PerfectDiscriminator Phase Pipeline PixelNearest PmlLoss PmlMiner Propagation Prototype RandomAnchors
-RandomTriplets Resize Roles RunFolderError Runtime Sampling Schedule SecondOrder Selection SelectionScore
-SelectivelyContrastive SemiHard SemiHardTriplet Separate Shuffled Sight SigmoidRamp SklearnDigits SmallCnn
-SoftMarginTriplet SourcePhase SphereDistance Step StreetDigits StuckLoss SupCon Svhn TargetSampling Term Threshold Tied
-Tracking Transport TripletLoss Triplets UsageError Usps ViewStream Views default_alarms match resume run
+Finding FirstOrder Found Framing FromMatrix FromPairwise Frozen Geodesic Group Groups HardNegative
+HardPositiveHardNegative HingeEmbedding IdleTerm ImageSet Imbalanced InformationMaximization Interrupted LastCheckpoint
+LossValue Lp MarginTriplet MarginViolating MatchedBalanced Matches Member Memory Metric MetricLoss Miner Miswired Mmd
+Mnist Model MultiSimilarity Mutual NTXent Nearest NonFinite OneClass OneCycle Optimizer Oracle OwnBackbone Pad Pair
+Pairs Part PartContext PartModule PerfectDiscriminator Phase Pipeline PixelNearest PmlLoss PmlMiner Propagation
+Prototype RandomAnchors RandomTriplets Resize Roles RunFolderError Runtime Sampling Schedule SecondOrder Selection
+SelectionScore SelectivelyContrastive SemiHard SemiHardTriplet Separate Shuffled Sight SigmoidRamp SklearnDigits
+SmallCnn SmallResNet18 SoftMarginTriplet SourcePhase SphereDistance Step StreetDigits StuckLoss SupCon Svhn
+TargetSampling Term Threshold Tied TimmBackbone TorchvisionBackbone Tracking Transport TripletLoss Triplets UsageError
+Usps ViewStream Views default_alarms match resume run
 """.split()  # noqa: SIM905 (a hundred names read better as text)
 
 

@@ -13,7 +13,7 @@ from domainmetric.audit.measure import SetFacts, measure
 from domainmetric.data.view_bank import AlbumentationsViews
 from domainmetric.data.views import Views
 from domainmetric.experiment import Experiment
-from domainmetric.models.network import DomainName, standardize
+from domainmetric.models.network import DomainName, to_channels
 from domainmetric.training.batches import RunData
 
 NUM_VIEWS = 256
@@ -46,7 +46,9 @@ def see(experiment: Experiment, data: RunData, side: DomainName) -> SeenViews:
         stream.close()
     pixels = to_pixels(views)
     facts, _ = measure([pixels])
-    entering = to_pixels(standardize(views) / (2 * _DEVIATIONS) + 0.5)
+    backbone = experiment.model.branches.backbone(side)
+    fed = backbone.standardize(to_channels(views, backbone.sees(views.shape[1])))
+    entering = to_pixels(fed / (2 * _DEVIATIONS) + 0.5)
     return SeenViews(rows=rows, views=pixels.numpy(), standardized=entering.numpy(), facts=facts)
 
 

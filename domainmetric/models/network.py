@@ -116,15 +116,19 @@ class Model:
 
 
 class Branch(nn.Module):
-    """Per-image standardization, then a backbone. Accepts images with any of 1 or 3 channels and converts them."""
+    """Standardization, then a backbone. Accepts images with any of 1 or 3 channels and converts them."""
 
     def __init__(self, backbone: Backbone, channels: int, image_size: int) -> None:
         super().__init__()
-        self.channels = channels
-        self.backbone = backbone.build(channels, image_size)
+        self.spec, self.channels = backbone, backbone.sees(channels)
+        self.backbone = backbone.build(self.channels, image_size)
+
+    def load_pretrained(self) -> None:
+        """Take the weights that the backbone begins with, where these are not random."""
+        self.spec.load_pretrained(self.backbone)
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:
-        return self.backbone(standardize(to_channels(images, self.channels)))  # type: ignore[no-any-return]
+        return self.backbone(self.spec.standardize(to_channels(images, self.channels)))  # type: ignore[no-any-return]
 
 
 def to_channels(images: Float[Tensor, "n c h w"], channels: int) -> Float[Tensor, "n c2 h w"]:
@@ -132,13 +136,6 @@ def to_channels(images: Float[Tensor, "n c h w"], channels: int) -> Float[Tensor
     if images.shape[1] == channels:
         return images
     return images.mean(1, keepdim=True).expand(-1, channels, -1, -1)
-
-
-def standardize(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    """Each image with mean 0 and deviation 1 over all its pixels and channels; a constant image becomes zero."""
-    dims = (1, 2, 3)
-    centered = images - images.mean(dims, keepdim=True)
-    return centered * torch.rsqrt(centered.square().mean(dims, keepdim=True) + 1e-4)
 
 
 class Head(nn.Module):
@@ -170,16 +167,37 @@ class Network(nn.Module):
         z = self.head(domain, features)
         return Encoded(features=features, z=z, logits=self.classifier(z))
 
+    def load_pretrained(self) -> None:
+        """Give each branch the weights that its backbone begins with: once, before anything is trained."""
+        for branch in set(self.branches.values()):
+            assert isinstance(branch, Branch)
+            branch.load_pretrained()
+
     @torch.no_grad()
     def copy_source_to_target(self) -> None:
-        """Give the target branch and its normalization the source's weights; the input layer is converted."""
+        """Give the target branch and its normalization the source's weights; the input layer is converted.
+
+        Raises ConfigError where the branches differ in more than that, as networks of a user's own may.
+        """
         source, target = self.branches["source"], self.branches["target"]
         values = source.state_dict()
         for name, own in target.state_dict().items():
-            if values[name].shape != own.shape:
-                values[name] = convert_input(values[name], own.shape[1])
+            if name not in values or values[name].shape != own.shape:
+                values[name] = convert_input(input_layer(name, values.get(name), own), own.shape[1])
         target.load_state_dict(values)
         self.head.norms["target"].load_state_dict(self.head.norms["source"].state_dict())
+
+
+def input_layer(name: str, weight: Tensor | None, own: Tensor) -> Float[Tensor, "o c h w"]:
+    """The source's weights of a first convolution, or ConfigError where `name` is none of both branches."""
+    if weight is not None and weight.ndim == 4 and (len(weight), *weight.shape[2:]) == (len(own), *own.shape[2:]):
+        return weight
+    came = "is missing" if weight is None else f"has the shape {tuple(weight.shape)}"
+    raise ConfigError(
+        f"The target branch begins as a copy of the source branch, so they may differ in the channels of the first "
+        f"convolution alone, but '{name}' {came} in the source branch, and has the shape {tuple(own.shape)} in the "
+        "target branch. Give both domains images of the same channels, or the branches backbones of their own."
+    )
 
 
 def convert_input(weight: Float[Tensor, "o c h w"], channels: int) -> Float[Tensor, "o c2 h w"]:

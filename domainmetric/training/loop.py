@@ -22,7 +22,7 @@ from domainmetric.training.batches import Batches
 from domainmetric.training.ema import follow
 from domainmetric.training.objective import gradient_norms
 from domainmetric.training.parts import part
-from domainmetric.training.state import PhaseState
+from domainmetric.training.state import PhaseState, frozen
 from domainmetric.training.wall_time import WallTime
 from domainmetric.training.wiring import NUM_STEPS, BeforeStep
 
@@ -195,8 +195,12 @@ def report(experiment: Experiment, phase: Phase, state: PhaseState, watch: Watch
 
 
 def calibrate(network: Network, batches: Batches, steps: int) -> None:
-    """Estimate the target's batch statistics anew from clean target batches (AdaBN, Li et al. 2016)."""
-    modules = [*network.branches["target"].modules(), network.head.norms["target"]]
+    """Estimate the target's batch statistics anew from clean target batches (AdaBN, Li et al. 2016).
+
+    Those of a `Frozen` backbone stay.
+    """
+    branch = network.branches["target"]
+    modules = [*(() if frozen(branch) else branch.modules()), network.head.norms["target"]]
     target = [m for m in modules if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     momenta = {m: m.momentum for m in target}
     with evaluating(network), torch.no_grad():

@@ -11,7 +11,7 @@ from domainmetric.anchors.base import AnchorMatcher
 from domainmetric.data.matched_rows import MatchedRows
 from domainmetric.errors import RunFolderError
 from domainmetric.experiment import Trainable
-from domainmetric.models.network import Network
+from domainmetric.models.network import Branch, Network
 from domainmetric.training.anchor_track import AnchorTrack
 from domainmetric.training.objective import Objective
 from domainmetric.training.target_anchors import TargetAnchors
@@ -143,12 +143,21 @@ def parts_of(network: Network) -> dict[Trainable, nn.Module]:
     }
 
 
+def frozen(part: nn.Module) -> bool:
+    """Whether a part of the network is a branch that no phase may train."""
+    return isinstance(part, Branch) and part.spec.frozen
+
+
 def set_training(network: Network, trainable: tuple[Trainable, ...]) -> dict[Trainable, list[nn.Parameter]]:
-    """Freeze what is not named, in gradient and in batch statistics. Returns what moves, by part, each weight once."""
+    """Freeze what is not named, in gradient and in batch statistics, and branches whose backbone is `Frozen`.
+
+    Returns what moves, by part, each weight once.
+    """
     parts = parts_of(network)
     network.eval().requires_grad_(False)
     for name in trainable:
-        parts[name].train().requires_grad_(True)
+        if not frozen(parts[name]):
+            parts[name].train().requires_grad_(True)
     seen: set[int] = set()
     moving: dict[Trainable, list[nn.Parameter]] = {}
     for name, module in parts.items():

@@ -35,6 +35,7 @@ FAMILIES: tuple[type, ...] = (
     Selection, Sampling, Search, SelectionScore, TargetSampling,
 )  # fmt: skip
 FACTORIES: dict[type, dict[str, Callable[[], Any]]] = {
+    Backbone: {**reference.BACKBONE_FACTORIES},
     Distance: {**reference.DISTANCE_FACTORIES},
     Framing: {"CenterCrop": lambda: CenterCrop(side=4)},
     Selection: {"BestScore": lambda: BestScore(score=Entropy())},

@@ -16,9 +16,9 @@ from domainmetric.models.network import (
     Separate,
     Tied,
     convert_input,
-    standardize,
     to_channels,
 )
+from domainmetric.models.standardize import standardize
 from domainmetric.randomness import isolated
 from domainmetric.training.ema import follow, teacher_of
 

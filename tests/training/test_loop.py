@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from domainmetric.experiment import Optimizer
-from domainmetric.models.network import standardize
+from domainmetric.models.standardize import standardize
 from domainmetric.schedules import Constant, OneCycle
 from domainmetric.training.batches import Batches
 from domainmetric.training.loop import calibrate, set_learning_rate
