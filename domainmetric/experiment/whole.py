@@ -24,7 +24,7 @@ from domainmetric.experiment.settings import (
     Selection,
 )
 from domainmetric.experiment.values import check_values
-from domainmetric.models.network import Model
+from domainmetric.models.network import DOMAINS, Model
 from domainmetric.step import Need
 from domainmetric.terms import Metric, Term
 from domainmetric.tracking import Tracking
@@ -169,6 +169,16 @@ class Experiment:
                     f"Phase '{name}' gives a branch an optimizer of its own, but {type(self.model.branches).__name__} "
                     "has one branch for both domains. Set `optimizer` alone."
                 )
+            backbones = dict(zip(BRANCHES, map(self.model.branches.backbone, DOMAINS), strict=True))
+            still = {part for part, backbone in backbones.items() if backbone.frozen}
+            for part in sorted(still):
+                if phase.optimizer_of(part) != phase.optimizer:
+                    raise ConfigError(
+                        f"Phase '{name}' gives the {part.replace('_', ' ')} an optimizer of its own, but its backbone "
+                        "is Frozen. Leave the optimizer out, or train the backbone."
+                    )
+            if not set(phase.trainable) - still:
+                raise ConfigError(f"Nothing moves in phase '{name}': what it trains is Frozen. Train the head, too.")
 
     def _check_alarms(self) -> None:
         calmed = any(calmer(term) is not None for term in self.terms.values())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from domainmetric.alarms.sight import Movement, Wiring
 from domainmetric.experiment import AdaptationPhase, Phase
 from domainmetric.training.ema import values_of
-from domainmetric.training.state import PhaseState, parts_of
+from domainmetric.training.state import PhaseState, frozen, parts_of
 
 NUM_STEPS = 2
 """Two, since schedules that begin at zero are above it in the second."""
@@ -44,7 +44,7 @@ class BeforeStep:
             shared = [other for other, module in parts_of(state.network).items() if module is part]
             now = list(statistics_of(part))
             parts[name] = Movement(
-                trains=any(other in self.phase.trainable for other in shared),
+                trains=not frozen(part) and any(other in self.phase.trainable for other in shared),
                 asked=not still and any(asked.get(other, False) for other in shared),
                 gradient=any(p.grad is not None and bool(p.grad.any()) for p in part.parameters()),
                 weights=differ(self.weights[name], part.parameters()),
