@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from domainmetric.anchors.threshold import Threshold
     from domainmetric.anchors.transport import Transport
     from domainmetric.data.augment import Augment
+    from domainmetric.data.converted import Converted, Items
     from domainmetric.data.digits import Mnist, Svhn, Usps
     from domainmetric.data.domain import Domain
     from domainmetric.data.draws import (
@@ -58,14 +59,18 @@ if TYPE_CHECKING:
         Shuffled,
         TargetSampling,
     )
-    from domainmetric.data.framing import CenterCrop, Framing, Pad, Resize
+    from domainmetric.data.folder import Folder, UnlabelledFolder
+    from domainmetric.data.framing import CenterCrop, CentralSquare, Framing, Pad, Resize
+    from domainmetric.data.from_dataset import FromDataset
     from domainmetric.data.imbalanced import Imbalanced
     from domainmetric.data.pair import Pair
     from domainmetric.data.pipelines import DigitViews
     from domainmetric.data.sklearn_digits import SklearnDigits
     from domainmetric.data.synthetic import StreetDigits
+    from domainmetric.data.table import Table
     from domainmetric.data.view_bank import AlbumentationsViews, Pipeline
     from domainmetric.data.views import Views, ViewStream
+    from domainmetric.data.with_classes import WithClasses
     from domainmetric.embedding.embedder import Embedded, Embedder, Found, match
     from domainmetric.errors import (
         Alarmed,
@@ -85,6 +90,8 @@ if TYPE_CHECKING:
         Banks,
         BestScore,
         Evaluation,
+        FewLabels,
+        LabelledTarget,
         LastCheckpoint,
         Runtime,
         Selection,
@@ -162,6 +169,7 @@ __all__ = [
     "Branches",
     "CellSearch",
     "CenterCrop",
+    "CentralSquare",
     "ChanceDiscriminator",
     "ChecksumMismatch",
     "Chord",
@@ -175,6 +183,7 @@ __all__ = [
     "ConfigError",
     "Constant",
     "Contrastive",
+    "Converted",
     "Coral",
     "Cosine",
     "CrossBatchMemory",
@@ -199,10 +208,13 @@ __all__ = [
     "Evaluation",
     "ExactSearch",
     "Experiment",
+    "FewLabels",
     "Finding",
     "FirstOrder",
+    "Folder",
     "Found",
     "Framing",
+    "FromDataset",
     "FromMatrix",
     "FromPairwise",
     "Frozen",
@@ -217,6 +229,8 @@ __all__ = [
     "Imbalanced",
     "InformationMaximization",
     "Interrupted",
+    "Items",
+    "LabelledTarget",
     "LastCheckpoint",
     "LossValue",
     "Lp",
@@ -286,6 +300,7 @@ __all__ = [
     "StuckLoss",
     "SupCon",
     "Svhn",
+    "Table",
     "TargetSampling",
     "Term",
     "Threshold",
@@ -296,10 +311,12 @@ __all__ = [
     "Transport",
     "TripletLoss",
     "Triplets",
+    "UnlabelledFolder",
     "UsageError",
     "Usps",
     "ViewStream",
     "Views",
+    "WithClasses",
     "default_alarms",
     "match",
     "resume",
@@ -346,6 +363,7 @@ _HOMES = {
     "anchors.threshold": ("Threshold",),
     "anchors.transport": ("Transport",),
     "data.augment": ("Augment",),
+    "data.converted": ("Converted", "Items"),
     "data.digits": (
         "Mnist",
         "Svhn",
@@ -361,17 +379,21 @@ _HOMES = {
         "Shuffled",
         "TargetSampling",
     ),
+    "data.folder": ("Folder", "UnlabelledFolder"),
     "data.framing": (
         "CenterCrop",
+        "CentralSquare",
         "Framing",
         "Pad",
         "Resize",
     ),
+    "data.from_dataset": ("FromDataset",),
     "data.imbalanced": ("Imbalanced",),
     "data.pair": ("Pair",),
     "data.pipelines": ("DigitViews",),
     "data.sklearn_digits": ("SklearnDigits",),
     "data.synthetic": ("StreetDigits",),
+    "data.table": ("Table",),
     "data.view_bank": (
         "AlbumentationsViews",
         "Pipeline",
@@ -380,6 +402,7 @@ _HOMES = {
         "ViewStream",
         "Views",
     ),
+    "data.with_classes": ("WithClasses",),
     "embedding.embedder": (
         "Embedded",
         "Embedder",
@@ -409,6 +432,8 @@ _HOMES = {
         "Banks",
         "BestScore",
         "Evaluation",
+        "FewLabels",
+        "LabelledTarget",
         "LastCheckpoint",
         "Runtime",
         "Selection",

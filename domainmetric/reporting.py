@@ -50,7 +50,7 @@ def summarize(
         **final.gap(),
         "gradient_share": gradient_share(session),
         "alarms": alarms(session),
-        "confusion": final.confusion(),
+        **({} if (confusion := final.confusion()) is None else {"confusion": confusion}),
         "phases": {
             name: {"steps": phase.steps, "seconds": record.seconds[name], "reused": name in record.reused}
             for name, phase in experiment.phases.items()
@@ -128,6 +128,8 @@ def draw(session: Session, final: Final, matched: Matched) -> None:
     classes, folder = data.source_train.classes, session.folder / "figures"
     run = f"{experiment.name}, seed {experiment.seed}"
     phases = {name: first_step(experiment, index) for index, name in enumerate(experiment.phases)}
+    confusion = final.confusion()
+    labelled = confusion is not None
     z_source, z_target = (part.z.float().cpu().numpy() for part in (final.source_test, final.target_test))
     projection = project(z_source, z_target, seed=experiment.seed)
     save_arrays({name: np.asarray(value) for name, value in vars(projection).items()}, session.folder / PROJECTION)
@@ -136,15 +138,17 @@ def draw(session: Session, final: Final, matched: Matched) -> None:
             z_source,
             labels_of(data.source_test).cpu().numpy(),
             z_target,
-            labels_of(data.target_test).cpu().numpy(),
+            (final.target_labels() if labelled else final.target_test.logits.argmax(1)).cpu().numpy(),
             classes,
             seed=experiment.seed,
-            target_colors="true class (oracle)",
+            target_colors="true class (oracle)" if labelled else "predicted class",
             projection=projection,
         ),
-        "confusion_matrix": confusion_matrix(np.array(final.confusion()), classes, f"{run}: target test images"),
         "loss_curves": loss_curves(history(session.folder), phases=phases, title=run),
     }
+    if confusion is not None:
+        title = f"{run}: target test images"
+        figures["confusion_matrix"] = confusion_matrix(np.array(confusion), classes, title)
     kept = scatters.kept(session.folder)
     if kept:
         figures["triplet_scatter"] = draw_scatters(kept, run)
@@ -152,7 +156,8 @@ def draw(session: Session, final: Final, matched: Matched) -> None:
         figures["anchors"] = draw_anchors(session, *matched)
     for name, figure in figures.items():
         session.log.figure(name, save(figure, folder / f"{name}.png"))
-    session.log.confusion("confusion", final.confusion(), classes)
+    if confusion is not None:
+        session.log.confusion("confusion", confusion, classes)
     session.log.table("embeddings", session.folder / EMBEDDINGS)
 
 

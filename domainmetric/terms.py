@@ -93,7 +93,7 @@ class ClassifyLabelledTarget(Part):
         return frozenset({"labelled_target"})
 
     def moves(self, progress: float) -> frozenset[Side]:
-        return frozenset()  # the labelled stream is encoded apart from the batches whose embeddings are looked at
+        return frozenset({"target"})
 
     def build(self, context: PartContext) -> PartModule:
         return _ClassifyLabelledTarget(self.label_smoothing)

@@ -151,15 +151,11 @@ def only(words: list[str], usage: str) -> str:
 
 def summary(report: dict[str, Any]) -> str:
     """A run's report for people."""
-    cross, back = report["retrieval"]["target_to_source"], report["retrieval"]["source_to_target"]
-    heads = f"prototype {report['target_prototype_accuracy']:.2%}, k-NN {report['target_knn_accuracy']:.2%}"
     conditions = f"seed {report['seed']}, {report['device']}, {report['seconds']:.0f} s of training"
     rows = [
         ("recipe", f"{report['recipe']}, {conditions}"),
-        ("target accuracy", f"{report['target_accuracy']:.2%} ({heads})"),
+        *target_rows(report),
         ("source accuracy", f"{report['source_accuracy']:.2%} held out, {report['source_test_accuracy']:.2%} test"),
-        ("target -> source", f"P@1 {cross['precision_at_1']:.2%}, MAP@R {cross['map_at_r']:.2%}"),
-        ("source -> target", f"P@1 {back['precision_at_1']:.2%}, MAP@R {back['map_at_r']:.2%}"),
     ]
     if "gap_oracle" in report["selection"]:
         chosen = report["selection"]
@@ -171,3 +167,16 @@ def summary(report: dict[str, Any]) -> str:
         told = ", ".join(f"{alarm['name']} at step {alarm['step']}" for alarm in report["alarms"])
         rows.append(("alarms", told))
     return "\n".join(f"{name:>17}  {text}" for name, text in rows)
+
+
+def target_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a report tells of the target: with labels accuracy and retrieval, without them the scores that need none."""
+    if "target_accuracy" not in report:
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in report["selection"]["scores"].items())
+        return [("target accuracy", "unknown: its test images have no labels"), ("label-free scores", scores)]
+    heads = f"prototype {report['target_prototype_accuracy']:.2%}, k-NN {report['target_knn_accuracy']:.2%}"
+    rows = [("target accuracy", f"{report['target_accuracy']:.2%} ({heads})")]
+    for title, way in (("target -> source", "target_to_source"), ("source -> target", "source_to_target")):
+        found = report["retrieval"][way]
+        rows.append((title, f"P@1 {found['precision_at_1']:.2%}, MAP@R {found['map_at_r']:.2%}"))
+    return rows

@@ -152,7 +152,7 @@ def real_data(root: Path) -> str:
     run_it = f"  {tools}/domainmetric run experiments/svhn_to_mnist.py:quick_full"
     try:
         for domain in (Svhn(), Mnist()):
-            domain.hashes(root)
+            domain.hashes(root, size=32)
     except DataNotPrepared:
         prepare = f"  {tools}/python -m data_prep svhn mnist --root {root}"
         return f"On real data, SVHN -> MNIST, which {root} lacks. Prepare it, then run:\n{prepare}\n{run_it}"

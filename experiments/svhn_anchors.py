@@ -113,8 +113,8 @@ class Grey(Domain):
         parts = [part.float().mean(-1, keepdim=True).round().to(torch.uint8) for part in images.images.split(8192)]
         return replace(images, images=torch.cat(parts))
 
-    def hashes(self, root: Path) -> dict[str, str]:
-        return self.domain.hashes(root)
+    def hashes(self, root: Path, *, size: int) -> dict[str, str]:
+        return self.domain.hashes(root, size=size)
 
 
 @dataclass(frozen=True, kw_only=True)

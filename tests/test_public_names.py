@@ -15,20 +15,21 @@ import domainmetric
 PUBLIC = """
 AdaptationPhase AdaptiveThreshold Alarm Alarmed AlbumentationsViews AlignmentTerm AllLabels AnchorContext AnchorMatcher
 AnchorStrategy Augment Augmentation Backbone Balanced Bank Banks BelowSource BestScore Branches CellSearch CenterCrop
-ChanceDiscriminator ChecksumMismatch Chord ChordSquared ClassQuota Classify ClassifyLabelledTarget Cluster Collapse
-Confident ConfigError Constant Contrastive Coral Cosine CrossBatchMemory Dann DataError DataNotPrepared DeadAnchors
-DigitViews Disjoint Distance DistanceWeighted Divergence Domain DomainMetricError Dtn EasyPositiveEasyNegative
-EasyPositiveHardNegative EasyPositiveSemiHardNegative Embedded Embedder EpochGroups Evaluation ExactSearch Experiment
-Finding FirstOrder Found Framing FromMatrix FromPairwise Frozen Geodesic Group Groups HardNegative
-HardPositiveHardNegative HingeEmbedding IdleTerm ImageSet Imbalanced InformationMaximization Interrupted LastCheckpoint
-LossValue Lp MarginTriplet MarginViolating MatchedBalanced Matches Member Memory Metric MetricLoss Miner Miswired Mmd
-Mnist Model MultiSimilarity Mutual NTXent Nearest NonFinite OneClass OneCycle Optimizer Oracle OwnBackbone Pad Pair
-Pairs Part PartContext PartModule PerfectDiscriminator Phase Pipeline PixelNearest PmlLoss PmlMiner Propagation
-Prototype RandomAnchors RandomTriplets Resize Roles RunFolderError Runtime Sampling Schedule SecondOrder Selection
-SelectionScore SelectivelyContrastive SemiHard SemiHardTriplet Separate Shuffled Sight SigmoidRamp SklearnDigits
-SmallCnn SmallResNet18 SoftMarginTriplet SourcePhase SphereDistance Step StreetDigits StuckLoss SupCon Svhn
-TargetSampling Term Threshold Tied TimmBackbone TorchvisionBackbone Tracking Transport TripletLoss Triplets UsageError
-Usps ViewStream Views default_alarms match resume run
+CentralSquare ChanceDiscriminator ChecksumMismatch Chord ChordSquared ClassQuota Classify ClassifyLabelledTarget
+Cluster Collapse Confident ConfigError Constant Contrastive Converted Coral Cosine CrossBatchMemory Dann DataError
+DataNotPrepared DeadAnchors DigitViews Disjoint Distance DistanceWeighted Divergence Domain DomainMetricError Dtn
+EasyPositiveEasyNegative EasyPositiveHardNegative EasyPositiveSemiHardNegative Embedded Embedder EpochGroups Evaluation
+ExactSearch Experiment FewLabels Finding FirstOrder Folder Found Framing FromDataset FromMatrix FromPairwise Frozen
+Geodesic Group Groups HardNegative HardPositiveHardNegative HingeEmbedding IdleTerm ImageSet Imbalanced
+InformationMaximization Interrupted Items LabelledTarget LastCheckpoint LossValue Lp MarginTriplet MarginViolating
+MatchedBalanced Matches Member Memory Metric MetricLoss Miner Miswired Mmd Mnist Model MultiSimilarity Mutual NTXent
+Nearest NonFinite OneClass OneCycle Optimizer Oracle OwnBackbone Pad Pair Pairs Part PartContext PartModule
+PerfectDiscriminator Phase Pipeline PixelNearest PmlLoss PmlMiner Propagation Prototype RandomAnchors RandomTriplets
+Resize Roles RunFolderError Runtime Sampling Schedule SecondOrder Selection SelectionScore SelectivelyContrastive
+SemiHard SemiHardTriplet Separate Shuffled Sight SigmoidRamp SklearnDigits SmallCnn SmallResNet18 SoftMarginTriplet
+SourcePhase SphereDistance Step StreetDigits StuckLoss SupCon Svhn Table TargetSampling Term Threshold Tied
+TimmBackbone TorchvisionBackbone Tracking Transport TripletLoss Triplets UnlabelledFolder UsageError Usps ViewStream
+Views WithClasses default_alarms match resume run
 """.split()  # noqa: SIM905 (a hundred names read better as text)
 
 

@@ -63,7 +63,7 @@ class Strokes(Domain):
             labels = torch.randint(len(CLASSES), labels.shape, generator=noise)
         return ImageSet(images=images, labels=labels, classes=self.classes)
 
-    def hashes(self, root: Path) -> dict[str, str]:
+    def hashes(self, root: Path, *, size: int) -> dict[str, str]:
         return {"spec": spec_hash(self, version=1)}
 
 

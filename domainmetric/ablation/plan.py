@@ -130,7 +130,14 @@ def check_name(variant: str) -> None:
 
 
 def check_domains(variants: Mapping[str, Experiment], baseline: str) -> None:
-    """Raise ConfigError where variants transfer between different domains, so that their numbers do not compare."""
+    """Raise ConfigError where variants transfer between different domains, or to one without labels to compare by."""
+    for experiment in variants.values():
+        if experiment.data.target.classes is None:
+            raise ConfigError(
+                f"An ablation compares accuracies on the target's test images, but '{experiment.data.target.name}' has "
+                "no labels. Label some and give them as its test split, or compare single runs by their label-free "
+                "scores: domainmetric show RUN."
+            )
     pairs = {name: f"{e.data.source.name} -> {e.data.target.name}" for name, e in variants.items()}
     for name, pair in pairs.items():
         if pair != pairs[baseline]:

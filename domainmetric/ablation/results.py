@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from domainmetric.errors import RunFolderError
 from domainmetric.training.checkpoint import read_json
 from domainmetric.training.folder import EXPERIMENT, REPORT
 
@@ -57,6 +58,8 @@ class Row:
     def read(variant: str, seed: int, folder: Path) -> Row:
         """The numbers in a finished run's report. Raises RunFolderError where there is none."""
         report: dict[str, Any] = read_json(folder / REPORT)
+        if "confusion" not in report:
+            raise RunFolderError(f"{folder} reports no target accuracy, since its target's test images have no labels.")
         return Row(
             variant=variant,
             seed=seed,

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from domainmetric import durable
-from domainmetric.audit.facts import class_counts
 from domainmetric.audit.findings import of_target_oracle
 from domainmetric.audit.record import audit
 from domainmetric.audit.show import table, told
@@ -34,14 +35,15 @@ def inspect(experiment: Experiment, sheet: Path | None = None) -> Inspection:
     hashes = data_hashes(experiment)
     data = load(experiment, data_root(experiment), torch.device("cpu"))
     found = audit(experiment, data, hashes)
-    counts: dict[str, tuple[int, ...]] = {}
-    if data.target_train_labels_oracle is not None:
-        train = data.target_train_labels_oracle.bincount(minlength=len(experiment.data.classes))
-        counts["train"] = tuple(train.tolist())
-    if data.target_test.labels is not None:
-        counts["test"] = class_counts([data.target_test])
+    labels = {"train": data.target_train_labels_oracle, "test": data.target_test.labels}
+    counts = {split: shared(one, len(experiment.data.classes)) for split, one in labels.items() if one is not None}
     place = sheet or experiment.runs_root / f"{experiment.name}-views.png"
     durable.make_folder(place.absolute().parent)
     durable.write(place, found.sheet)
     oracle = of_target_oracle(found.facts, counts)
     return Inspection(text=f"{table(found, counts)}\n\n{told([*found.findings, *oracle])}", sheet=place)
+
+
+def shared(labels: Int64[Tensor, " n"], num_classes: int) -> tuple[int, ...]:
+    """Images of each class that the source has, too."""
+    return tuple(labels[labels < num_classes].bincount(minlength=num_classes).tolist())

@@ -39,12 +39,12 @@ class Domain(ABC):
 
     @property
     @abstractmethod
-    def classes(self) -> tuple[str, ...]:
-        """Class names; label i means `classes[i]`."""
+    def classes(self) -> tuple[str, ...] | None:
+        """Class names; label i means `classes[i]`. None for a domain without labels, which can only be a target."""
 
     @abstractmethod
     def load(self, split: Split, *, root: Path, size: int) -> ImageSet:
-        """One split, as uint8 images of size x size with their labels.
+        """One split, as uint8 images of size x size with their labels, or without where `classes` is None.
 
         `root` is the folder of the prepared stores; a generated domain does not read it. The images may be
         memory-mapped and must not be written to. Raises DataNotPrepared if the store is missing,
@@ -56,8 +56,11 @@ class Domain(ABC):
         return Resize().apply(images, size)
 
     @abstractmethod
-    def hashes(self, root: Path) -> dict[str, str]:
-        """Content hashes for the record of a run: of the stored arrays, or of the spec where images are generated."""
+    def hashes(self, root: Path, *, size: int) -> dict[str, str]:
+        """Content hashes for the record of a run: of the stored arrays, or of the spec where images are generated.
+
+        `size` is that of `load`, for domains that keep their images framed.
+        """
 
 
 def spec_hash(domain: Domain, *, version: int) -> str:

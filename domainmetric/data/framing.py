@@ -77,6 +77,18 @@ class CenterCrop(Framing):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CentralSquare(Framing):
+    """The largest square in the middle of the image, resized to the size: photographs keep their aspect ratio."""
+
+    def apply(self, images: UInt8[Tensor, "n h w c"], size: int) -> UInt8[Tensor, "n {size} {size} c"]:
+        """See Framing.apply."""
+        height, width = images.shape[1:3]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        return _resize(images[:, top : top + side, left : left + side], size)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Resize(Framing):
     """The whole image, resized to the size (its aspect ratio is not kept)."""
 

@@ -52,10 +52,10 @@ class Imbalanced(Domain):
             raise ConfigError(f"Imbalanced.seed must not be negative, but is {self.seed}.")
         if isinstance(self.domain, Imbalanced):
             raise ConfigError("Imbalanced.domain is itself Imbalanced. Thin the domain once, with one ratio.")
-        if len(self.domain.classes) < 2:
+        if len(self.domain.classes or ()) < 2:
             raise ConfigError(
                 f"Imbalanced needs a domain of at least two classes, but '{self.domain.name}' has "
-                f"{len(self.domain.classes)}."
+                f"{len(self.domain.classes or ())}."
             )
 
     @property
@@ -71,6 +71,7 @@ class Imbalanced(Domain):
     @property
     def classes(self) -> tuple[str, ...]:
         """Those of the domain; also the rarest class has images."""
+        assert self.domain.classes is not None
         return self.domain.classes
 
     @property
@@ -90,9 +91,9 @@ class Imbalanced(Domain):
     def frame(self, images: UInt8[Tensor, "n h w c"], size: int) -> UInt8[Tensor, "n {size} {size} c"]:
         return self.domain.frame(images, size)
 
-    def hashes(self, root: Path) -> dict[str, str]:
+    def hashes(self, root: Path, *, size: int) -> dict[str, str]:
         """Those of the domain, and one of the thinning."""
-        return {**self.domain.hashes(root), "imbalance": spec_hash(self, version=_VERSION)}
+        return {**self.domain.hashes(root, size=size), "imbalance": spec_hash(self, version=_VERSION)}
 
     def _kept(self, images: ImageSet) -> Int64[Tensor, " r"]:
         """The rows that stay, in ascending order."""

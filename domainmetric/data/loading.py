@@ -37,10 +37,10 @@ def load_split(domain: Domain, split: Split, *, root: Path, size: int, labelled:
             f"{what} must hold images of height, width and channels {expected}, but they are "
             f"{tuple(images.images.shape[1:])}. Have `load` frame them, with Resize().apply(images, size)."
         )
-    if images.classes != domain.classes:
+    if images.classes != (domain.classes or ()):
         raise DataError(
             f"{what} names the classes {images.classes}, but its domain names {domain.classes}. Make them one."
         )
     if labelled and images.labels is None:
-        raise DataError(f"{what} needs labels, but has none. Only the target's training images may be without.")
+        raise DataError(f"{what} needs labels, but has none. Only the target may be without.")
     return images

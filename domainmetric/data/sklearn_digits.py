@@ -55,6 +55,6 @@ class SklearnDigits(Domain):
         labels = torch.from_numpy(digits.target[rows].astype(np.int64))
         return ImageSet(images=images, labels=labels, classes=self.classes)
 
-    def hashes(self, root: Path) -> dict[str, str]:
+    def hashes(self, root: Path, *, size: int) -> dict[str, str]:
         """A hash over the spec and its version; the images come with scikit-learn."""
         return {"spec": spec_hash(self, version=_VERSION)}

@@ -96,7 +96,7 @@ class StreetDigits(Domain):
         images, labels = (torch.cat(parts)[:total] for parts in zip(*blocks, strict=True))
         return ImageSet(images=images, labels=labels, classes=self.classes)
 
-    def hashes(self, root: Path) -> dict[str, str]:
+    def hashes(self, root: Path, *, size: int) -> dict[str, str]:
         """A hash over the spec; the images follow from it."""
         return {"spec": spec_hash(self, version=_VERSION)}
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from domainmetric.data.augment import Augment
 from domainmetric.data.views import Views
-from domainmetric.errors import ConfigError
+from domainmetric.errors import ConfigError, DataError
 from domainmetric.metrics.selection import SelectionScore
+from domainmetric.randomness import generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +45,72 @@ class Banks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AllLabels:
-    """The labels of the whole target training set, as a stream of its own. For upper bounds, said to be *oracle*."""
+class LabelledTarget(ABC):
+    """Labels of the target, as a stream of their own beside its unlabelled images: the only way for one to enter."""
+
+    @abstractmethod
+    def rows(self, labels: Int64[Tensor, " n"], num_classes: int) -> Int64[Tensor, " r"]:
+        """The training rows whose labels may be read, in ascending order. Raises DataError where there are too few."""
+
+    @abstractmethod
+    def size(self, num_classes: int) -> int:
+        """Labelled images in a step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllLabels(LabelledTarget):
+    """The labels of the whole target training set, for the terms and strategies that ask. Said to be *oracle*."""
 
     batch: int = 130
     """Labelled target images in a step; a multiple of the number of classes."""
+
+    def rows(self, labels: Int64[Tensor, " n"], num_classes: int) -> Int64[Tensor, " r"]:
+        return (labels < num_classes).nonzero()[:, 0]
+
+    def size(self, num_classes: int) -> int:
+        return self.batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewLabels(LabelledTarget):
+    """A few labelled images of each class: semi-supervised training, with any recipe that adapts.
+
+    It adds the term `few_labels`, the classifier's cross-entropy on them, to every adaptation phase. The images stay in
+    the target's training set too, without their labels. No other label of the target is read.
+    """
+
+    per_class: int = 5
+    """Labelled images of each class, at least 1."""
+    weight: float = 1.0
+    """Weight of the term."""
+    seed: int = 0
+    """Draws the images. No business of the run's seed: runs share them, as if a person had labelled them once."""
+
+    LARGEST: ClassVar[int] = 16
+    """Images of a class in a step, at most."""
+
+    def __post_init__(self) -> None:
+        if self.per_class < 1 or not self.weight > 0:
+            raise ConfigError(
+                f"FewLabels needs per_class >= 1 and weight > 0, but they are {self.per_class} and {self.weight}. For "
+                "no labels, leave labelled_target out."
+            )
+
+    def rows(self, labels: Int64[Tensor, " n"], num_classes: int) -> Int64[Tensor, " r"]:
+        drawn = []
+        for label in range(num_classes):
+            found = (labels.cpu() == label).nonzero()[:, 0]
+            if len(found) < self.per_class:
+                raise DataError(
+                    f"FewLabels.per_class asks for {self.per_class} labelled target images of each class, but class "
+                    f"index {label} has {len(found)}. Ask for fewer."
+                )
+            order = torch.randperm(len(found), generator=generator("cpu", self.seed, "few labels", label))
+            drawn.append(found[order[: self.per_class]])
+        return torch.cat(drawn).sort().values.to(labels.device)
+
+    def size(self, num_classes: int) -> int:
+        return num_classes * min(self.per_class, self.LARGEST)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,12 +13,14 @@ from domainmetric.anchors.base import AnchorStrategy
 from domainmetric.data.draws import Balanced
 from domainmetric.data.pair import Pair
 from domainmetric.errors import ConfigError, nearest
-from domainmetric.experiment.phases import BRANCHES, Phase, SourcePhase
+from domainmetric.experiment.phases import BRANCHES, AdaptationPhase, Phase, SourcePhase
 from domainmetric.experiment.settings import (
     AllLabels,
     Augmentation,
     Banks,
     Evaluation,
+    FewLabels,
+    LabelledTarget,
     LastCheckpoint,
     Runtime,
     Selection,
@@ -26,11 +28,13 @@ from domainmetric.experiment.settings import (
 from domainmetric.experiment.values import check_values
 from domainmetric.models.network import DOMAINS, Model
 from domainmetric.step import Need
-from domainmetric.terms import Metric, Term
+from domainmetric.terms import ClassifyLabelledTarget, Metric, Term
 from domainmetric.tracking import Tracking
 
 MATCHED: frozenset[Need] = frozenset({"matches", "matched_target"})
 """What only an anchor strategy can prepare."""
+FEW_LABELS = "few_labels"
+"""Name of the term on a few labelled target images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +63,9 @@ class Experiment:
     """Random views of each domain."""
     banks: Banks = field(default_factory=Banks)
     """Sizes and refreshing of the embedding banks."""
-    labelled_target: AllLabels | None = None
-    """A separate stream of labelled target images. None: no target label enters the training."""
+    labelled_target: LabelledTarget | None = None
+    """A separate stream of labelled target images, such as `FewLabels(per_class=5)`. None: no target label enters the
+    training."""
     selection: Selection = field(default_factory=LastCheckpoint)
     """Which checkpoint is reported."""
     evaluation: Evaluation = field(default_factory=Evaluation)
@@ -109,7 +114,7 @@ class Experiment:
 
     def _check_needs(self) -> None:
         for name, phase in self.phases.items():
-            needs = self.needs(phase.terms)
+            needs = self.needs(self.terms_of(phase))
             if isinstance(phase, SourcePhase) and needs - {"pairs"}:
                 raise ConfigError(f"Phase '{name}' trains on the source alone, but its terms need {sorted(needs)}.")
         needs = self.needs(self.terms)
@@ -137,19 +142,25 @@ class Experiment:
         anchors_read = self.anchors is not None and self.anchors.needs_target_labels
         if term_reads and self.labelled_target is None:
             raise ConfigError("A term needs labelled target images: set labelled_target=AllLabels().")
-        if anchors_read and self.labelled_target is None:
+        if anchors_read and not isinstance(self.labelled_target, AllLabels):
             raise ConfigError("The anchors read target labels (oracle): declare them with labelled_target=AllLabels().")
+        if isinstance(self.labelled_target, FewLabels):
+            if FEW_LABELS in self.terms:
+                raise ConfigError(f"FewLabels adds a term named '{FEW_LABELS}', so call yours otherwise.")
+            term_reads = any(isinstance(phase, AdaptationPhase) for phase in self.phases.values())
         if self.labelled_target is not None and not (term_reads or anchors_read):
             raise ConfigError(
                 "Nothing reads labelled target images, so labelled_target would be ignored. Leave it out."
             )
+        if self.labelled_target is not None and self.data.target.classes is None:
+            raise ConfigError(f"labelled_target asks for labels, but '{self.data.target.name}' has none.")
 
     def _check_batches(self) -> None:
         num_classes = len(self.data.classes)
         for name, phase in self.phases.items():
             phase.sampling.check(phase.source_batch, num_classes, f"Phase '{name}': source_batch")
         if self.labelled_target is not None:
-            Balanced().check(self.labelled_target.batch, num_classes, "labelled_target.batch")
+            Balanced().check(self.labelled_target.size(num_classes), num_classes, "labelled_target.batch")
 
     def _check_memory(self) -> None:
         for name, phase in self.phases.items():
@@ -190,11 +201,18 @@ class Experiment:
 
     def uses_anchors(self, phase: Phase) -> bool:
         """Whether a phase asks the anchor strategy anything."""
-        return phase.draws_by_match or bool(self.needs(phase.terms) & MATCHED)
+        return phase.draws_by_match or bool(self.needs(self.terms_of(phase)) & MATCHED)
 
-    def needs(self, terms: Iterable[str]) -> frozenset[Need]:
+    def terms_of(self, phase: Phase) -> dict[str, Term]:
+        """The terms that train in a phase: those that it names, and the one that `FewLabels` adds."""
+        terms = {name: self.terms[name] for name in phase.terms}
+        if isinstance(self.labelled_target, FewLabels) and isinstance(phase, AdaptationPhase):
+            terms[FEW_LABELS] = Term(part=ClassifyLabelledTarget(), weight=self.labelled_target.weight)
+        return terms
+
+    def needs(self, terms: Mapping[str, Term]) -> frozenset[Need]:
         """What the steps of these terms must prepare."""
-        return frozenset().union(*(self.terms[name].part.needs for name in terms))
+        return frozenset().union(*(term.part.needs for term in terms.values()))
 
     def without(self, term: str) -> Experiment:
         """The same experiment without one term (and without anchors, where that was the last term to use them)."""

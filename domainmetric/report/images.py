@@ -19,7 +19,8 @@ from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
-from domainmetric.data.domain import Domain, Split
+from domainmetric.data.domain import Split
+from domainmetric.data.pair import Pair
 from domainmetric.errors import ConfigError, DomainMetricError
 from domainmetric.report.study import RunRecord
 from domainmetric.serialize import content_hash, from_json
@@ -45,13 +46,11 @@ class Images:
         self._loaded: dict[str, ImageSet | None] = {}
 
     def load(self, run: RunRecord, side: str, split: Split) -> ImageSet | None:
-        """One split of one side of a run's pair, or None and a note."""
-        spec, size = run.experiment.get("data", {}).get(side), run.experiment.get("image_size", 32)
-        hashes = run.written.get("data", {}).get(side, {})
+        """One split of one side of a run's pair, with the run's class indices, or None and a note."""
         key = self.key(run, side, split)
         if key not in self._loaded:
             try:
-                self._loaded[key] = self._open(run, spec, hashes).load(split, root=self.root(run), size=size)
+                self._loaded[key] = self._open(run, side, split)
             except DomainMetricError as error:
                 self._loaded[key] = None
                 note = f"The images of the {side} are not shown. {error}"
@@ -70,17 +69,22 @@ class Images:
         recorded = recorded.get("path") if isinstance(recorded, Mapping) else None
         return Path(self.data_root or recorded or os.environ.get("DOMAINMETRIC_DATA") or "data")
 
-    def _open(self, run: RunRecord, spec: Any, hashes: Mapping[str, str]) -> Domain:
-        domain = from_json(spec, self.names)
-        if not isinstance(domain, Domain):
-            raise ConfigError("The run's record does not name a domain.")
-        found = domain.hashes(self.root(run))
-        if dict(hashes) != found:
+    def _open(self, run: RunRecord, side: str, split: Split) -> ImageSet:
+        pair, root, size = (
+            from_json(run.experiment.get("data"), self.names),
+            self.root(run),
+            run.experiment["image_size"],
+        )
+        if not isinstance(pair, Pair):
+            raise ConfigError("The run's record does not name a pair of domains.")
+        domain = pair.source if side == "source" else pair.target
+        if dict(run.written.get("data", {}).get(side, {})) != domain.hashes(root, size=size):
             raise ConfigError(
                 f"The data of '{domain.name}' in {self.root(run)} is not what the run was made with (its hashes "
                 "differ), so the pictures would be the wrong ones. Name the right folder with --data-root."
             )
-        return domain
+        images = domain.load(split, root=root, size=size)
+        return images if side == "source" else pair.aligned(images)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -35,9 +35,10 @@ class RunData:
     target_train: ImageSet
     """Without labels."""
     target_test: ImageSet
-    """With labels, for the final report."""
+    """For the final report; with labels where there are any. Classes that the source lacks stand after its own."""
     target_train_labels_oracle: Int64[Tensor, " m"] | None
-    """For oracle curves, the oracle strategy and the labelled stream."""
+    """For oracle curves, the oracle strategy and the labelled stream. Classes that the source lacks stand after its
+    own."""
 
 
 def data_root(experiment: Experiment) -> Path:
@@ -50,7 +51,7 @@ def load(experiment: Experiment, root: Path, device: torch.device) -> RunData:
     size = experiment.image_size
     pair, needs_labels = experiment.data, experiment.labelled_target is not None
     source = load_split(pair.source, "train", root=root, size=size, labelled=True)
-    target = load_split(pair.target, "train", root=root, size=size, labelled=needs_labels)
+    target = pair.aligned(load_split(pair.target, "train", root=root, size=size, labelled=needs_labels))
     order = torch.randperm(len(source), generator=generator("cpu", experiment.seed, "source validation"))
     held_out = round(experiment.source_validation * len(source))
     if not 0 < held_out < len(source):
@@ -66,7 +67,7 @@ def load(experiment: Experiment, root: Path, device: torch.device) -> RunData:
         source_validation=source.take(order[:held_out].sort().values).to(device),
         source_test=load_split(pair.source, "test", root=root, size=size, labelled=True).to(device),
         target_train=target.unlabelled().to(device),
-        target_test=load_split(pair.target, "test", root=root, size=size, labelled=True).to(device),
+        target_test=pair.aligned(load_split(pair.target, "test", root=root, size=size, labelled=False)).to(device),
         target_train_labels_oracle=None if target.labels is None else target.labels.to(device),
     )
 
@@ -101,17 +102,20 @@ class Batches:
                 self.matched_rows = MatchedRows(*sizes)
                 rows = self.matched_rows.rows
             self._target = self._open(views.target, data.target_train, rows, "target")
-            if "labelled_target" in experiment.needs(phase.terms):
+            if "labelled_target" in experiment.needs(experiment.terms_of(phase)):
                 assert experiment.labelled_target is not None and data.target_train_labels_oracle is not None
-                self._labels = data.target_train_labels_oracle
-                labelled = Balanced().open(
-                    self._labels.cpu(),
+                self._labels, shown = data.target_train_labels_oracle, experiment.labelled_target
+                readable = shown.rows(self._labels, num_classes).cpu()
+                drawn = Balanced().open(
+                    self._labels.cpu()[readable],
                     num_classes,
-                    experiment.labelled_target.batch,
+                    shown.size(num_classes),
                     seed=self.seed,
                     name=f"{phase_name}/labelled",
                 )
-                self._labelled = self._open(views.target, data.target_train, labelled, "labelled")
+                self._labelled = self._open(
+                    views.target, data.target_train, lambda step: readable[drawn(step)], "labelled"
+                )
 
     def _open(self, views: Views, images: ImageSet, rows: Rows, name: str) -> ViewStream:
         name = f"{self.phase_name}/{name}"

@@ -30,7 +30,9 @@ def circumstances(experiment: Experiment) -> dict[str, Any]:
 def data_hashes(experiment: Experiment) -> dict[str, Any]:
     """Hashes of both domains' images. Raises DataNotPrepared."""
     root = data_root(experiment)
-    return {side: getattr(experiment.data, side).hashes(root) for side in ("source", "target")}
+    return {
+        side: getattr(experiment.data, side).hashes(root, size=experiment.image_size) for side in ("source", "target")
+    }
 
 
 def differences(written: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

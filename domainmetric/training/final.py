@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from domainmetric.types import Encoded, ImageSet, Matches
 
 EMBEDDINGS, MATCHES = "embeddings.npz", "matches.npz"
 """Files of a run folder."""
+Labelled = tuple[torch.Tensor, torch.Tensor]
+"""Embeddings with their labels."""
 MATCHED_ROWS = 5000
 """Target training rows on which the anchor strategy is judged at the end."""
 
@@ -39,33 +42,53 @@ class Final:
         self.target_test = encode(network, "target", data.target_test.images)
 
     def classification(self) -> dict[str, float]:
-        """Accuracies, as fractions. The reported head is the trained cosine classifier; others are for comparison."""
+        """Accuracies, as fractions. The reported head is the trained cosine classifier; others are for comparison.
+
+        Those of the target are over its labelled test images of the source's classes; where there are none, left out.
+        """
         gallery, labels = self.source_train.z, labels_of(self.data.source_train)
-        target_labels = labels_of(self.data.target_test)
-        means = prototypes(gallery, labels, len(self.data.source_train.classes))
-        return {
-            "target_accuracy": accuracy(self.target_test.logits, target_labels),
+        source = {
             "source_accuracy": accuracy(self.source_validation.logits, labels_of(self.data.source_validation)),
             "source_test_accuracy": accuracy(self.source_test.logits, labels_of(self.data.source_test)),
-            "target_prototype_accuracy": prototype_accuracy(self.target_test.z, target_labels, means),
-            "target_knn_accuracy": knn_accuracy(self.target_test.z, target_labels, gallery, labels),
+        }
+        if self.known is None:
+            return source
+        z, logits, target_labels = self.known
+        means = prototypes(gallery, labels, len(self.data.source_train.classes))
+        return {
+            "target_accuracy": accuracy(logits, target_labels),
+            **source,
+            "target_prototype_accuracy": prototype_accuracy(z, target_labels, means),
+            "target_knn_accuracy": knn_accuracy(z, target_labels, gallery, labels),
         }
 
+    @cached_property
+    def known(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+        """Embeddings, logits and labels of the target test images of the source's classes; None where none has one."""
+        labels = self.data.target_test.labels
+        rows = None if labels is None else (labels < len(self.data.source_train.classes)).nonzero()[:, 0]
+        if labels is None or rows is None or not len(rows):
+            return None
+        return self.target_test.z[rows], self.target_test.logits[rows], labels[rows]
+
     def retrieval(self) -> dict[str, dict[str, float]]:
-        """Retrieval across the domains and within each; queries are test images, and never their own neighbors."""
+        """Retrieval across the domains and within each; queries are test images, and never their own neighbors.
+
+        Queries whose class the gallery lacks are left out. Without target labels, within the source alone.
+        """
         limit = self.experiment.evaluation.retrieval_queries
-        source, target = labels_of(self.data.source_test), labels_of(self.data.target_test)
         train = (self.source_train.z, labels_of(self.data.source_train))
-        source_query, target_query = (
-            (self.source_test.z[:limit], source[:limit]),
-            (self.target_test.z[:limit], target[:limit]),
-        )
-        return {
-            "target_to_source": retrieval(*target_query, *train),
-            "source_to_target": retrieval(*source_query, self.target_test.z, target),
-            "within_source": retrieval(*source_query, *train),
-            "within_target": retrieval(*target_query, *target_query, exclude_self=True),
-        }
+        source = (self.source_test.z[:limit], labels_of(self.data.source_test)[:limit])
+        found = {"within_source": retrieval(*answerable(source, train), *train)}
+        if self.known is not None:
+            z, _, labels = self.known
+            target, gallery = (z[:limit], labels[:limit]), (z, labels)
+            found["target_to_source"] = retrieval(*answerable(target, train), *train)
+            found["source_to_target"] = retrieval(*answerable(source, gallery), *gallery)
+            twice = answerable(target, target, least=2)
+            if len(twice[1]):
+                found["within_target"] = retrieval(*twice, *twice, exclude_self=True)
+        return found
 
     def gap(self) -> dict[str, float]:
         """Distance between the domains' test embeddings, and how far each has collapsed."""
@@ -79,23 +102,37 @@ class Final:
             "collapse/target_effective_rank": float(effective_rank(z_t)),
         }
 
-    def confusion(self) -> list[list[int]]:
-        """Counts of target test images: rows are true classes, columns predicted ones."""
-        predicted = self.target_test.logits.argmax(1)
-        num_classes = len(self.data.target_test.classes)
-        table: list[list[int]] = confusion(predicted, labels_of(self.data.target_test), num_classes).tolist()
+    def confusion(self) -> list[list[int]] | None:
+        """Counts of labelled target test images: rows are true classes, columns predicted ones."""
+        if self.known is None:
+            return None
+        _, logits, labels = self.known
+        table: list[list[int]] = confusion(logits.argmax(1), labels, logits.shape[1]).tolist()
         return table
 
     def embeddings(self) -> dict[str, NDArray[Any]]:
-        """Test embeddings of both domains (0 source, 1 target) with label and prediction."""
+        """Test embeddings of both domains (0 source, 1 target) with label (-1: none is known) and prediction."""
         parts: tuple[Encoded, Encoded] = (self.source_test, self.target_test)
-        labels = (labels_of(self.data.source_test), labels_of(self.data.target_test))
         return {
             "z": torch.cat([p.z for p in parts]).cpu().numpy(),
-            "label": torch.cat(labels).cpu().numpy(),
+            "label": torch.cat([labels_of(self.data.source_test), self.target_labels()]).cpu().numpy(),
             "prediction": torch.cat([p.logits.argmax(1) for p in parts]).cpu().numpy(),
             "domain": np.repeat([0, 1], [len(p.z) for p in parts]),
         }
+
+    def target_labels(self) -> torch.Tensor:
+        """Of every target test image; -1 where it has none, or one of a class that the source lacks."""
+        labels, num_classes = self.data.target_test.labels, len(self.data.source_train.classes)
+        if labels is None:
+            return torch.full((len(self.target_test.z),), -1, device=self.target_test.z.device)
+        return torch.where(labels < num_classes, labels, -1)
+
+
+def answerable(query: Labelled, gallery: Labelled, least: int = 1) -> Labelled:
+    """The queries of whose class the gallery has at least so many items."""
+    num_classes = int(torch.cat([query[1], gallery[1]]).max()) + 1
+    rows = gallery[1].bincount(minlength=num_classes)[query[1]] >= least
+    return query if bool(rows.all()) else (query[0][rows], query[1][rows])
 
 
 def labels_of(images: ImageSet) -> torch.Tensor:

@@ -53,11 +53,13 @@ class Objective(nn.Module):
         if "matched_target" in self.needs and teacher is not None and target_anchors is not None:
             with part("teacher and matching"):
                 found = find(teacher, target_anchors, source, batches.clean_source(source.rows))
-        by_target, (encoded_target, encoded_found) = encode_together(
+        labelled = batches.labelled_target(step) if "labelled_target" in self.needs else None
+        by_target, (encoded_target, encoded_found, encoded_labelled) = encode_together(
             network,
             "target",
             None if target is None else target.images,
             None if found is None else batches.matched_target(step, found.rows),
+            None if labelled is None else labelled.images,
         )
         matches = None
         if "matches" in self.needs and target is not None and teacher is not None and matcher is not None:
@@ -68,7 +70,6 @@ class Objective(nn.Module):
             network, "source", source.images, None if matched is None else batches.matched(step, matched)
         )
         assert by_source is not None and encoded_source is not None
-        labelled = batches.labelled_target(step) if "labelled_target" in self.needs else None
         pairs = None
         if "pairs" in self.needs:
             groups: dict[Role, Group] = {"source": Group(z=encoded_source.z, labels=source.labels)}
@@ -91,7 +92,7 @@ class Objective(nn.Module):
             matches=matches,
             pairs=pairs,
             labelled_target=labelled,
-            encoded_labelled=None if labelled is None else network("target", labelled.images),
+            encoded_labelled=encoded_labelled,
             progress=progress,
             generator=batches.generator(step, "mining"),
         )

@@ -14,7 +14,7 @@ from torch import Tensor
 from domainmetric.alarms.sight import Seen
 from domainmetric.anchors.base import AnchorContext, AnchorMatcher
 from domainmetric.errors import Damaged, DataError
-from domainmetric.experiment import AdaptationPhase, BestScore, Experiment, Phase, SourcePhase
+from domainmetric.experiment import AdaptationPhase, AllLabels, BestScore, Experiment, Phase, SourcePhase
 from domainmetric.metrics.selection import Evidence
 from domainmetric.models.network import DomainName, Network
 from domainmetric.randomness import isolated
@@ -104,7 +104,7 @@ def build(
     context = PartContext(num_classes=len(data.source_train.classes), embedding_dim=experiment.model.embedding_dim)
     beside = isinstance(phase, SourcePhase) and experiment.model.branches.target_start == "trained beside"
     with isolated(experiment.seed, name, "terms"):
-        terms = {term: experiment.terms[term] for term in phase.terms}
+        terms = experiment.terms_of(phase)
         objective = Objective(terms, experiment.needs(terms), context, train_both_branches=beside)
     objective.to(data.source_train.images.device)
     batches = Batches(experiment, name, phase, data)
@@ -130,7 +130,7 @@ def build(
 def build_matcher(experiment: Experiment, data: RunData) -> AnchorMatcher:
     """The anchor strategy at work; only a declared labelled stream opens the target labels to it."""
     assert experiment.anchors is not None
-    labels = data.target_train_labels_oracle if experiment.labelled_target is not None else None
+    labels = data.target_train_labels_oracle if isinstance(experiment.labelled_target, AllLabels) else None
     context = AnchorContext(
         source=data.source_train, target=data.target_train, seed=experiment.seed, oracle_labels=labels
     )

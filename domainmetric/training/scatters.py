@@ -29,7 +29,7 @@ def looks(experiment: Experiment) -> list[tuple[str, int]]:
 
     Phases that match the target go before those that train on the source alone, whose scatter is the source's.
     """
-    needs = {name: experiment.needs(phase.terms) for name, phase in experiment.phases.items()}
+    needs = {name: experiment.needs(experiment.terms_of(phase)) for name, phase in experiment.phases.items()}
     paired = [name for name in needs if "pairs" in needs[name]]
     names = [name for name in paired if experiment.uses_anchors(experiment.phases[name])] or paired
     every, steps = experiment.evaluation.every, {name: experiment.phases[name].steps for name in names}

@@ -32,11 +32,10 @@ class BeforeStep:
         """What the step did; `losses` are its weighted terms, and `progress` is that of its beginning."""
         acting = [name for name, loss in losses.items() if loss != 0]
         sides = frozenset().union(*(state.objective.terms[name].part.moves(progress) for name in acting))
-        labelled = any("labelled_target" in state.objective.terms[name].part.needs for name in acting)
         asked = {
             "source_branch": "source" in sides,
-            "target_branch": "target" in sides or labelled or state.objective.train_both_branches,
-            "head": bool(sides) or labelled,
+            "target_branch": "target" in sides or state.objective.train_both_branches,
+            "head": bool(sides),
         }
         still = not any(group["lr"] > 0 for group in state.optimizer.param_groups)
         parts: dict[str, Movement] = {}

@@ -52,7 +52,7 @@ class Odd(Domain):
             return ImageSet(images=images, labels=labels, classes=self.classes)
         return change(images, labels, self.classes)
 
-    def hashes(self, root: Path) -> dict[str, str]:
+    def hashes(self, root: Path, *, size: int) -> dict[str, str]:
         return {"spec": spec_hash(self, version=1)}
 
 

@@ -36,7 +36,7 @@ def test_load_frames_and_labels(domain: Domain, tmp_path: Path) -> None:
     assert train.images.shape == (20, 32, 32, domain.channels)
     assert torch.equal(train.labels, torch.arange(20) % 10)
     assert len(domain.load("test", root=tmp_path, size=32)) == 10
-    assert set(domain.hashes(tmp_path)) == {"train_images", "train_labels", "test_images", "test_labels"}
+    assert set(domain.hashes(tmp_path, size=32)) == {"train_images", "train_labels", "test_images", "test_labels"}
 
 
 @pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.name)
@@ -78,4 +78,4 @@ def test_sklearn_digits_are_split_once_and_for_all(tmp_path: Path) -> None:
 def test_sklearn_digits_enlarged(tmp_path: Path) -> None:
     test = SklearnDigits().load("test", root=tmp_path, size=32)
     assert test.images.shape == (500, 32, 32, 1)
-    assert SklearnDigits().hashes(tmp_path) == SklearnDigits().hashes(tmp_path / "elsewhere")
+    assert SklearnDigits().hashes(tmp_path, size=8) == SklearnDigits().hashes(tmp_path / "elsewhere", size=8)

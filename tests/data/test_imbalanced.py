@@ -46,7 +46,7 @@ class Numbered(Domain):
         images = pixels[:, None, None, :].expand(-1, size, size, -1).contiguous()
         return ImageSet(images=images, labels=labels if self.labelled else None, classes=self.classes)
 
-    def hashes(self, root: Path) -> dict[str, str]:
+    def hashes(self, root: Path, *, size: int) -> dict[str, str]:
         return {"spec": spec_hash(self, version=1)}
 
 
@@ -119,8 +119,10 @@ def test_the_rows_of_a_class_are_not_its_first_ones() -> None:
 
 def test_names_and_hashes_tell_it_from_the_domain_and_from_other_thinnings() -> None:
     assert Imbalanced().name == "mnist_imbalanced" and Imbalanced().domain == Mnist()
-    found = [Imbalanced(domain=SklearnDigits(), ratio=r, seed=s).hashes(ROOT) for r, s in ((10, 0), (5, 0), (10, 1))]
-    assert all(one["spec"] == SklearnDigits().hashes(ROOT)["spec"] for one in found)
+    found = [
+        Imbalanced(domain=SklearnDigits(), ratio=r, seed=s).hashes(ROOT, size=16) for r, s in ((10, 0), (5, 0), (10, 1))
+    ]
+    assert all(one["spec"] == SklearnDigits().hashes(ROOT, size=16)["spec"] for one in found)
     assert len({one["imbalance"] for one in found}) == 3
 
 

@@ -136,7 +136,7 @@ def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("where", ["_sync", "_swap"])
+@pytest.mark.parametrize("where", ["sync", "swap"])
 def test_interrupt_leaves_the_earlier_store(root: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

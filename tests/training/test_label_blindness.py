@@ -59,8 +59,8 @@ class Relabelled(Domain):
     def classes(self) -> tuple[str, ...]:
         return self.inner.classes
 
-    def hashes(self, root: Path) -> dict[str, str]:
-        return {**self.inner.hashes(root), "labels": self.labels}
+    def hashes(self, root: Path, *, size: int) -> dict[str, str]:
+        return {**self.inner.hashes(root, size=size), "labels": self.labels}
 
     def load(self, split: Split, *, root: Path, size: int) -> ImageSet:
         loaded = self.inner.load(split, root=root, size=size)
