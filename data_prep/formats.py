@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_svmlight_file
 
-from data_prep import mat_reader
+from data_prep import mat_reader, struct_reader
 from data_prep.limits import MAX_CONTENT, read_at_most
 from domainmetric.data.digits import DIGIT_CLASSES
 from domainmetric.data.domain import Split
@@ -80,13 +80,24 @@ def read_mat(path: Path) -> ImageSet:
     return image_set(np.ascontiguousarray(images.transpose(3, 0, 1, 2)), digits, path)
 
 
-def read_apart(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    """X and y of a MATLAB file, read by a process of its own with limits on memory and time. Raises DataError."""
-    program = [sys.executable, "-I", mat_reader.__file__, str(path.absolute())]
+def read_apart(path: Path) -> tuple[NDArray[Any], ...]:
+    """X and y of a MATLAB file. Raises DataError."""
+    return apart(path, mat_reader.__file__, names=("X", "y"), expected=MAT)
+
+
+def read_struct(path: Path, variable: str, fields: tuple[str, ...]) -> tuple[NDArray[Any], ...]:
+    """Fields of a struct array in a MATLAB file, one value for each element: numbers or text. Raises DataError."""
+    expected = f"a MATLAB file with the struct array '{variable}'"
+    return apart(path, struct_reader.__file__, variable, *fields, names=fields, expected=expected)
+
+
+def apart(path: Path, reader: str, *arguments: str, names: tuple[str, ...], expected: str) -> tuple[NDArray[Any], ...]:
+    """Arrays of a MATLAB file, read by a process of its own with limits on memory and time. Raises DataError."""
+    program = [sys.executable, "-I", reader, str(path.absolute())]
     with tempfile.TemporaryDirectory(prefix="mat-") as folder:
         try:
             done = subprocess.run(
-                [*program, folder, str(MAX_CONTENT)],
+                [*program, folder, str(MAX_CONTENT), *arguments],
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # each thread would reserve memory
                 capture_output=True,
                 text=True,
@@ -95,13 +106,12 @@ def read_apart(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            unreadable(path, MAT, f"it took longer than {MAT_SECONDS} s", error)
+            unreadable(path, expected, f"it took longer than {MAT_SECONDS} s", error)
         if done.returncode < 0:
-            unreadable(path, MAT, f"the reader was ended by {signal.Signals(-done.returncode).name}")
+            unreadable(path, expected, f"the reader was ended by {signal.Signals(-done.returncode).name}")
         if done.returncode:
-            unreadable(path, MAT, (done.stderr.strip().splitlines() or ["it said nothing"])[-1])
-        X, y = (np.load(Path(folder) / f"{name}.npy", allow_pickle=False) for name in ("X", "y"))
-    return X, y
+            unreadable(path, expected, (done.stderr.strip().splitlines() or ["it said nothing"])[-1])
+        return tuple(np.load(Path(folder) / f"{name}.npy", allow_pickle=False) for name in names)
 
 
 def read_idx(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
