@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from domainmetric.alarms.non_finite import NonFinite
     from domainmetric.alarms.sight import Sight
     from domainmetric.alarms.stuck_loss import StuckLoss
+    from domainmetric.alignment.adapt_hook import AdaptHook
+    from domainmetric.alignment.adapt_keys import from_adapt, to_adapt
+    from domainmetric.alignment.adapt_layer import AdaptLayer
     from domainmetric.alignment.base import AlignmentTerm
     from domainmetric.alignment.coral import Coral
     from domainmetric.alignment.dann import Dann
@@ -48,7 +51,7 @@ if TYPE_CHECKING:
     from domainmetric.anchors.transport import Transport
     from domainmetric.data.augment import Augment
     from domainmetric.data.converted import Converted, Items
-    from domainmetric.data.digits import Mnist, Svhn, Usps
+    from domainmetric.data.digits import Emnist, Mnist, MnistM, Svhn, Usps
     from domainmetric.data.domain import Domain
     from domainmetric.data.draws import (
         Balanced,
@@ -63,6 +66,8 @@ if TYPE_CHECKING:
     from domainmetric.data.framing import CenterCrop, CentralSquare, Framing, Pad, Resize
     from domainmetric.data.from_dataset import FromDataset
     from domainmetric.data.imbalanced import Imbalanced
+    from domainmetric.data.loaders import TorchImages
+    from domainmetric.data.mnist_likes import FashionMnist, Kmnist
     from domainmetric.data.pair import Pair
     from domainmetric.data.pipelines import DigitViews
     from domainmetric.data.sklearn_digits import SklearnDigits
@@ -118,6 +123,7 @@ if TYPE_CHECKING:
     from domainmetric.losses.softmax import NTXent, SupCon
     from domainmetric.losses.triplet import TripletLoss
     from domainmetric.memory import CrossBatchMemory, Memory
+    from domainmetric.metrics.adapt import AdaptScore
     from domainmetric.metrics.selection import SelectionScore
     from domainmetric.miners.base import Miner
     from domainmetric.miners.disjoint import Disjoint
@@ -148,6 +154,9 @@ if TYPE_CHECKING:
     from domainmetric.types import Bank, Group, ImageSet, Matches, Pairs, Triplets
 
 __all__ = [
+    "AdaptHook",
+    "AdaptLayer",
+    "AdaptScore",
     "AdaptationPhase",
     "AdaptiveThreshold",
     "Alarm",
@@ -204,10 +213,12 @@ __all__ = [
     "EasyPositiveSemiHardNegative",
     "Embedded",
     "Embedder",
+    "Emnist",
     "EpochGroups",
     "Evaluation",
     "ExactSearch",
     "Experiment",
+    "FashionMnist",
     "FewLabels",
     "Finding",
     "FirstOrder",
@@ -230,6 +241,7 @@ __all__ = [
     "InformationMaximization",
     "Interrupted",
     "Items",
+    "Kmnist",
     "LabelledTarget",
     "LastCheckpoint",
     "LossValue",
@@ -246,6 +258,7 @@ __all__ = [
     "Miswired",
     "Mmd",
     "Mnist",
+    "MnistM",
     "Model",
     "MultiSimilarity",
     "Mutual",
@@ -306,6 +319,7 @@ __all__ = [
     "Threshold",
     "Tied",
     "TimmBackbone",
+    "TorchImages",
     "TorchvisionBackbone",
     "Tracking",
     "Transport",
@@ -318,9 +332,11 @@ __all__ = [
     "Views",
     "WithClasses",
     "default_alarms",
+    "from_adapt",
     "match",
     "resume",
     "run",
+    "to_adapt",
 ]
 
 _HOMES = {
@@ -336,6 +352,12 @@ _HOMES = {
     "alarms.non_finite": ("NonFinite",),
     "alarms.sight": ("Sight",),
     "alarms.stuck_loss": ("StuckLoss",),
+    "alignment.adapt_hook": ("AdaptHook",),
+    "alignment.adapt_keys": (
+        "from_adapt",
+        "to_adapt",
+    ),
+    "alignment.adapt_layer": ("AdaptLayer",),
     "alignment.base": ("AlignmentTerm",),
     "alignment.coral": ("Coral",),
     "alignment.dann": ("Dann",),
@@ -365,7 +387,9 @@ _HOMES = {
     "data.augment": ("Augment",),
     "data.converted": ("Converted", "Items"),
     "data.digits": (
+        "Emnist",
         "Mnist",
+        "MnistM",
         "Svhn",
         "Usps",
     ),
@@ -389,6 +413,11 @@ _HOMES = {
     ),
     "data.from_dataset": ("FromDataset",),
     "data.imbalanced": ("Imbalanced",),
+    "data.loaders": ("TorchImages",),
+    "data.mnist_likes": (
+        "FashionMnist",
+        "Kmnist",
+    ),
     "data.pair": ("Pair",),
     "data.pipelines": ("DigitViews",),
     "data.sklearn_digits": ("SklearnDigits",),
@@ -479,6 +508,7 @@ _HOMES = {
         "CrossBatchMemory",
         "Memory",
     ),
+    "metrics.adapt": ("AdaptScore",),
     "metrics.selection": ("SelectionScore",),
     "miners.base": ("Miner",),
     "miners.disjoint": ("Disjoint",),

@@ -13,19 +13,21 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
+from torch.utils.data import DataLoader
 
+from domainmetric.data.loaders import loaded
 from domainmetric.errors import DataError
 from domainmetric.types import check_images
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 Picture = Image.Image | str | Path | NDArray[np.uint8] | Tensor
-Pictures = Picture | Sequence[Picture]
-"""One image, several, a folder, or a uint8 array or tensor (n h w c), (n h w) or (h w)."""
+Pictures = Picture | Sequence[Picture] | DataLoader[Any]
+"""One image, several, a folder, a uint8 array or tensor (n h w c), (n h w) or (h w), or a torch `DataLoader`."""
 Frame = Callable[[UInt8[Tensor, "n h w c"]], UInt8[Tensor, "n s s c"]]
 
 
-def listed(pictures: Pictures) -> Sequence[Picture]:
+def listed(pictures: Picture | Sequence[Picture]) -> Sequence[Picture]:
     """The images one by one; a folder gives the files below it that end like images, in the order of their names.
 
     Raises DataError where there are none.
@@ -47,8 +49,12 @@ def listed(pictures: Pictures) -> Sequence[Picture]:
 def batches(pictures: Pictures, *, channels: int, frame: Frame, size: int = 512) -> Iterator[UInt8[Tensor, "b s s c"]]:
     """The images in their order, framed, `size` at a time: what is on the disk is read when it is needed.
 
-    While a batch is used, the next one is read. Raises DataError, which names the file, for what is no image.
+    While a batch is used, the next one is read. The batches of a torch loader stay as they are. Raises DataError, which
+    names the file, for what is no image.
     """
+    if isinstance(pictures, DataLoader):
+        yield from (frame(to_channels(images, channels)) for images in loaded(pictures))
+        return
     images = listed(pictures)
 
     def load(start: int) -> UInt8[Tensor, "b s s c"]:
@@ -95,8 +101,9 @@ def from_pil(image: Image.Image) -> UInt8[Tensor, "h w c"]:
     return torch.from_numpy(converted if converted.ndim == 3 else converted[:, :, None])
 
 
-def to_channels(image: UInt8[Tensor, "h w c"], channels: int) -> UInt8[Tensor, "h w c2"]:
+def to_channels(image: UInt8[Tensor, "*n h w c"], channels: int) -> UInt8[Tensor, "*n h w c2"]:
     """Grey repeated, or color averaged, as the networks do."""
-    if image.shape[2] == channels:
+    if image.shape[-1] == channels:
         return image
-    return image.float().mean(2, keepdim=True).round().to(torch.uint8).expand(-1, -1, channels)
+    grey = image.float().mean(-1, keepdim=True).round().to(torch.uint8)
+    return grey.expand(*image.shape[:-1], channels)
