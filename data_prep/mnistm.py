@@ -12,6 +12,7 @@ import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ def read_mnistm(paths: Mapping[str, Path]) -> dict[Split, ImageSet]:
 
 def _members(path: Path) -> Iterator[tuple[str, str | None, bytes]]:
     """Split, name (None for the list of labels) and content of each member that belongs here, in one pass."""
-    with gzip.open(path) as unpacked, tarfile.open(fileobj=_Bounded(unpacked), mode="r|") as archive:
+    with gzip.open(path) as unpacked, tarfile.open(fileobj=cast(Any, _Bounded(unpacked)), mode="r|") as archive:
         for number, member in enumerate(archive):
             if number >= MAX_MEMBERS:
                 raise DataError(f"{path} holds more than {MAX_MEMBERS:,} members. Fetch the file again.")

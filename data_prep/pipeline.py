@@ -45,7 +45,7 @@ def prepare(
             raise UsageError(f"There is no data set '{name}' to prepare.{nearest(name, known)}")
     if photographs is not None and "mnistm" not in names:
         raise UsageError("Photographs are for 'mnistm', which is not among the data sets named. Name it, too.")
-    for option, folder in (("--from", from_folder), ("--photographs", photographs and photographs.folder)):
+    for option, folder in (("--from", from_folder), ("--photographs", photographs.folder if photographs else None)):
         if folder is not None and not folder.is_dir():
             raise DataError(f"The folder given with {option} does not exist: {folder}.")
     for name in dict.fromkeys(names):
