@@ -1,4 +1,4 @@
-"""What a user's file would hold: layers, hooks and validators of pytorch-adapt as specs."""
+"""What a user's file would hold: parts of pytorch-adapt and pytorch-metric-learning as specs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from torch import nn
 from domainmetric.alignment.adapt_hook import AdaptHook
 from domainmetric.alignment.adapt_keys import FEATURES
 from domainmetric.alignment.adapt_layer import AdaptLayer
+from domainmetric.losses.pml import PmlLoss
 from domainmetric.metrics.adapt import AdaptScore
+from domainmetric.miners.pml import PmlMiner
 from domainmetric.step import PartContext
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from pytorch_adapt import hooks, layers, validators
+    from pytorch_metric_learning import losses, miners
 
 LOGITS_OF_TARGET = "target_imgs_features_logits"
 
@@ -90,3 +93,21 @@ class Gap(AdaptScore):
 
     def make(self) -> Any:
         return validators.MMDValidator(mmd_kwargs={"mmd_type": "quadratic"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circle(PmlLoss):
+    """Circle loss."""
+
+    gamma: float = 16
+
+    def make(self) -> nn.Module:
+        return losses.CircleLoss(gamma=self.gamma)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mined(PmlMiner):
+    """Pairs that multi-similarity finds hard."""
+
+    def make(self) -> nn.Module:
+        return miners.MultiSimilarityMiner()
