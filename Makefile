@@ -7,7 +7,7 @@ export WANDB_SILENT ?= true
 PROCESSES ?= 2
 TESTS := env OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses $(PROCESSES) --dist loadscope
 
-.PHONY: demo test test-all check fix bench browser crash faults lock audit coverage fuzz mutants
+.PHONY: demo test test-all check fix bench browser crash faults lock audit coverage docs fuzz mutants
 
 demo: $(STAMP)  ## the transfer on generated street digits and scikit-learn's real ones; no download
 	$(BIN)/python -m experiments.demo
@@ -21,6 +21,10 @@ test: $(STAMP)  ## style, floors, and the quick tests
 test-all: check browser  ## everything: types too, the slow tests, and the quick ones with shapes checked at run time
 	$(TESTS)
 	$(TESTS) -m "not slow" --jaxtyping-packages=domainmetric,data_prep,tests.shapes.check
+
+docs: $(STAMP)  ## the site of the documentation in docs/_build/html, without network; a warning is an error
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
 
 browser:  ## Chromium for the tests of the report page, where it is missing and can be installed
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
