@@ -15,8 +15,8 @@ from domainmetric.errors import Damaged, Interrupted, NotWritten, RunFolderError
 from domainmetric.experiment import Experiment
 from domainmetric.reporting import draw, summarize
 from domainmetric.serialize import from_json, known_names, to_json
+from domainmetric.training import confidence, runtime
 from domainmetric.training import folder as run_folder
-from domainmetric.training import runtime
 from domainmetric.training.batches import data_root, load
 from domainmetric.training.checkpoint import read_json, read_tensors, write_json, write_tensors
 from domainmetric.training.circumstances import circumstances, differences
@@ -200,7 +200,10 @@ def finish(session: Session, record: Record, state: PhaseState, machine: dict[st
         final = Final(session.experiment, session.network, data)
         matches = final_matches(state, data)
         table = None if matches is None or state.teacher is None else matches_table(*matches, state.teacher, data)
-    report = summarize(session, record, final, matches, machine)
+        trust = confidence.fit(session.network, final, data, seed=session.experiment.seed)
+    figures = confidence.report(trust, final, data)
+    report = {**summarize(session, record, final, matches, machine), "confidence": figures}
+    confidence.write(folder / confidence.CONFIDENCE, trust)
     save_arrays(final.embeddings(), folder / EMBEDDINGS)
     if table is not None:
         save_arrays(table, folder / MATCHES)
