@@ -1,4 +1,4 @@
-"""The command line: run, resume, show, inspect, profile, ablate, report, embed, match. The only file that knows tyro.
+"""The command line: run, resume, show, inspect, profile, ablate, report, embed, match, export. Only it knows tyro.
 
 Whatever goes wrong is told in one paragraph, with a traceback only under --debug. Exit status: 1 for a failure, 2 for
 wrong usage, 130 for an interrupted run. Heavy imports happen inside the commands, so that help is immediate.
@@ -89,6 +89,7 @@ def dispatch(words: list[str]) -> int:
         "ablate": ablate_command,
         "embed": embed_command,
         "match": match_command,
+        "export": export_command,
     }
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
@@ -223,6 +224,18 @@ def match_command(words: list[str]) -> None:
 
     for path in matches(words):
         print(path)
+
+
+def export_command(words: list[str]) -> None:
+    """Write a run's network for other programs; the files are the last lines of standard output."""
+    from domainmetric.embedding.command import export
+    from domainmetric.embedding.export import TOLERANCE
+
+    written = export(words)
+    for made in written:
+        print(f"{made.path.name}: as the run's own network to {made.difference:.1e} ({TOLERANCE:.0e} is allowed)")
+    for made in written:
+        print(made.path)
 
 
 def parse_experiment(command: str, words: list[str]) -> Experiment:

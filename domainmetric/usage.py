@@ -35,10 +35,16 @@ domainmetric: cross-domain metric learning
   domainmetric report RUN_OR_ABLATION [-o PAGE.html] [--data-root DIR] [--file FILE]
                                                        one page to look into, and embeddings.parquet beside it
 
-  domainmetric embed RUN FOLDER -o FILE.npz|FILE.parquet [--domain target]
-                                                       embeddings and classes of a folder of images
-  domainmetric match RUN QUERIES GALLERY [-k 5] [-o matches.csv] [--html sheet.html]
-                                                       the gallery images most like each query, across the domains
+  domainmetric embed RUN FOLDER -o FILE.npz|FILE.parquet [--domain target] [--reject 0.05]
+                                                       embeddings and classes of a folder of images; with --reject,
+                                                       which are like no class, at that share of known ones lost
+  domainmetric match RUN QUERIES GALLERY [-k 5] [-o matches.csv] [--html sheet.html] [--search exact|cells]
+                                                       the gallery images most like each query, across the domains;
+                                                       cells: by FAISS, for galleries of a million and more
+  domainmetric export RUN [--onnx FILE.onnx] [--torch-export FILE.pt2] [--domain target] [--data-root DIR]
+                                                       the network as one graph for other programs, from uint8 images
+                                                       on, checked on images of the domain; torch unpickles a part
+                                                       of a .pt2 when it loads it, ONNX is data alone
 
   domainmetric run FILE:RECIPE --help                  lists every field of the recipe
   --debug                                              anywhere: show tracebacks

@@ -39,11 +39,18 @@ def listed(pictures: Picture | Sequence[Picture]) -> Sequence[Picture]:
         return found
     if isinstance(pictures, str | Path | Image.Image):
         return [pictures]
-    if isinstance(pictures, np.ndarray | Tensor):
-        return list(pictures[None] if pictures.ndim == 2 else pictures)
     if not len(pictures):
         raise DataError("Expected at least one image, but came none.")
     return pictures
+
+
+def stacked(images: NDArray[Any] | Tensor) -> UInt8[Tensor, "n h w c"]:
+    """An array or tensor of one image or several as one of several. Raises DataError where it is none."""
+    values = torch.as_tensor(images)
+    values = values[None] if values.ndim == 2 else values
+    values = values[..., None] if values.ndim == 3 else values
+    check_images(values)
+    return values
 
 
 def batches(pictures: Pictures, *, channels: int, frame: Frame, size: int = 512) -> Iterator[UInt8[Tensor, "b s s c"]]:
@@ -55,9 +62,11 @@ def batches(pictures: Pictures, *, channels: int, frame: Frame, size: int = 512)
     if isinstance(pictures, DataLoader):
         yield from (frame(to_channels(images, channels)) for images in loaded(pictures))
         return
-    images = listed(pictures)
+    images = stacked(pictures) if isinstance(pictures, np.ndarray | Tensor) else listed(pictures)
 
     def load(start: int) -> UInt8[Tensor, "b s s c"]:
+        if isinstance(images, Tensor):
+            return frame(to_channels(images[start : start + size], channels))
         raw = [to_channels(read(one), channels) for one in images[start : start + size]]
         if len({one.shape for one in raw}) == 1:
             return frame(torch.stack(raw))

@@ -1,4 +1,4 @@
-"""`domainmetric embed` and `domainmetric match`: what a person asks of a trained metric, without a line of code."""
+"""`domainmetric embed`, `match` and `export`: what a person asks of a trained metric, without a line of code."""
 
 from __future__ import annotations
 
@@ -8,32 +8,49 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from domainmetric import durable
+from domainmetric.anchors.approximate import CellSearch
+from domainmetric.anchors.search import ExactSearch
 from domainmetric.embedding.embedder import Embedder, Found, match
+from domainmetric.embedding.export import Export, Written
 from domainmetric.embedding.files import Embedding, Rows, rows_of
 from domainmetric.embedding.sheet import sheet
 from domainmetric.errors import UsageError
 from domainmetric.escaping import csv_cell
 from domainmetric.models.network import DomainName
 from domainmetric.recipes import names_of
+from domainmetric.runner import read_experiment
+from domainmetric.training.batches import data_root
 from domainmetric.training.progress import Progress
-from domainmetric.usage import option
+from domainmetric.usage import only, option
 
-EMBED = "embed RUN FOLDER -o FILE.npz|FILE.parquet [--domain target] [--device auto] [--file FILE]"
+EMBED = "embed RUN FOLDER -o FILE.npz|FILE.parquet [--domain target] [--reject 0.05] [--device auto] [--file FILE]"
 MATCH = (
     "match RUN QUERIES GALLERY [-k 5] [-o matches.csv] [--html sheet.html] [--query-domain target] "
-    "[--gallery-domain source] [--device auto] [--file FILE]"
+    "[--gallery-domain source] [--search exact|cells] [--device auto] [--file FILE]"
 )
+EXPORT = "export RUN [--onnx FILE.onnx] [--torch-export FILE.pt2] [--domain target] [--data-root DIR] [--file FILE]"
+CHECKED = 1000
+"""Images of the domain that an export is checked on."""
 
 
 def embed(words: list[str]) -> Path:
     """Embed a folder of images into a file; interrupted, the same command goes on. Returns the file."""
     output, words = option(words, "-o")
     domain, words = side(words, "--domain", "target")
+    share, words = option(words, "--reject")
     embedder, words = loaded(words, EMBED, folders=1)
     if output is None:
         raise UsageError(f"Say where to: domainmetric {EMBED}")
-    work = Embedding(embedder=embedder, folder=Path(words[0]), domain=domain, output=Path(output))
+    work = Embedding(
+        embedder=embedder,
+        folder=Path(words[0]),
+        domain=domain,
+        output=Path(output),
+        reject=None if share is None else fraction(share, "--reject"),
+    )
     with counting("embed") as (begin, advance):
         return work.carry_out(begin, advance)
 
@@ -48,7 +65,11 @@ def matches(words: list[str]) -> list[Path]:
     html, words = option(words, "--html")
     asking, words = side(words, "--query-domain", "target")
     asked, words = side(words, "--gallery-domain", "source")
+    way, words = option(words, "--search")
     embedder, words = loaded(words, MATCH, folders=2)
+    if way not in (None, "exact", "cells"):
+        raise UsageError(f"--search must be exact or cells, but is '{way}'.")
+    search = CellSearch() if way == "cells" else ExactSearch()
     if number is not None and not number.isdecimal():
         raise UsageError(f"-k must be a whole number, but is '{number}'.")
     sides = []
@@ -56,13 +77,37 @@ def matches(words: list[str]) -> list[Path]:
         with counting(Path(word).name) as (begin, advance):
             sides.append(rows_of(embedder, Path(word), domain, begin, advance))
     queries, gallery = sides
-    found = match(queries.z, gallery.z, k=5 if number is None else int(number))
+    found = match(queries.z, gallery.z, k=5 if number is None else int(number), search=search)
     written = [Path(output or "matches.csv")]
     durable.write(written[0], table(queries, gallery, found).encode())
     if html is not None:
         written.append(Path(html))
         durable.write(written[1], sheet(queries, gallery, found).encode())
     return written
+
+
+def export(words: list[str]) -> list[Written]:
+    """Write a run's network for other programs, after a check on images of the domain."""
+    onnx, words = option(words, "--onnx")
+    torch_export, words = option(words, "--torch-export")
+    domain, words = side(words, "--domain", "target")
+    root, words = option(words, "--data-root")
+    file, words = option(words, "--file")
+    run = Path(only(words, EXPORT))
+    asked = {name: Path(value) for name, value in ((".onnx", onnx), (".pt2", torch_export)) if value is not None}
+    if not asked:
+        raise UsageError(f"Say what to write: domainmetric {EXPORT}")
+    for suffix, path in asked.items():
+        if path.suffix != suffix or not path.parent.is_dir():
+            raise UsageError(f"The output must be a {suffix} file in a folder that is there, but is {path}.")
+    names = names_of(file)
+    embedder = Embedder.load(run, device="cpu", names=names)
+    data = Path(root) if root else data_root(read_experiment(run, names))
+    images = embedder.side(domain).load("train", root=data, size=embedder.image_size).images
+    rows = torch.linspace(0, len(images) - 1, min(CHECKED, len(images))).long()
+    work = Export(embedder=embedder, domain=domain, images=images[rows])
+    write = {".onnx": work.onnx, ".pt2": work.torch_export}
+    return [write[suffix](path) for suffix, path in asked.items()]
 
 
 def table(queries: Rows, gallery: Rows, found: Found) -> str:
@@ -74,6 +119,14 @@ def table(queries: Rows, gallery: Rows, found: Found) -> str:
         for rank, (place, cosine) in enumerate(zip(found.index[row], found.similarity[row], strict=True), start=1):
             writer.writerow([csv_cell(name), rank, csv_cell(gallery.names[place]), f"{cosine:.6f}"])
     return text.getvalue()
+
+
+def fraction(word: str, name: str) -> float:
+    """The share that an option names."""
+    try:
+        return float(word)
+    except ValueError:
+        raise UsageError(f"{name} must be a number, but is '{word}'.") from None
 
 
 def side(words: list[str], name: str, default: DomainName) -> tuple[DomainName, list[str]]:

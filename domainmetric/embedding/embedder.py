@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from numpy.typing import NDArray
-from torch import Tensor
 
-from domainmetric.anchors.search import nearest
-from domainmetric.data.augment import to_float
+from domainmetric.anchors.search import ExactSearch, Search
 from domainmetric.data.domain import Domain
 from domainmetric.data.pictures import Pictures, batches
+from domainmetric.embedding.deployed import Deployed
 from domainmetric.errors import ConfigError, DataError
 from domainmetric.experiment import Runtime
 from domainmetric.models.network import DomainName, Network
 from domainmetric.runner import read_experiment
-from domainmetric.training import runtime
+from domainmetric.training import confidence, runtime
 from domainmetric.training.checkpoint import read_tensors
+from domainmetric.training.confidence import CONFIDENCE, Confidence
 from domainmetric.training.phases import MODEL, new_network
 from domainmetric.training.state import load_weights
 
@@ -39,7 +39,14 @@ class Embedded:
     label: Int64[NDArray[np.int64], " n"]
     """Index of the likeliest class."""
     probability: Float[NDArray[np.float32], " n"]
-    """Its softmax probability, not calibrated."""
+    """Its probability, calibrated without target labels where the run is finished."""
+    familiarity: Float[NDArray[np.float32], " n"]
+    """Cosine to the nearest class mean of the domain, in [-1, 1]: low for what is of no class."""
+
+
+def joined(parts: Sequence[Embedded]) -> Embedded:
+    """Several one after another."""
+    return Embedded(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Embedded)})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,6 +66,8 @@ class Embedder:
     network: Network
     domains: Mapping[DomainName, Domain]
     """How images of either side are framed."""
+    confidence: Mapping[DomainName, Confidence]
+    """How the answers for either side are to be read; empty where the run has not finished yet."""
     image_size: int
     classes: tuple[str, ...]
     device: torch.device
@@ -77,9 +86,11 @@ class Embedder:
         place = runtime.fabric(Runtime(device=device)).device
         network = new_network(experiment, place)
         load_weights(network, read_tensors(Path(run) / MODEL)[0])
+        fitted = Path(run) / CONFIDENCE
         return Embedder(
             network=network.eval().requires_grad_(False),
             domains={"source": experiment.data.source, "target": experiment.data.target},
+            confidence=confidence.read(fitted) if fitted.is_file() else {},
             image_size=experiment.image_size,
             classes=experiment.data.classes,
             device=place,
@@ -98,19 +109,58 @@ class Embedder:
         uint8, of any size and of 1 or 3 channels; they are framed as the domain's own. `advance` is told how many more
         are done. Raises DataError for what is no image.
         """
-        side = self.side(domain)
         parts = []
-        for images in batches(
-            pictures, channels=side.channels, frame=lambda i: side.frame(i, self.image_size), size=BATCH
-        ):
-            parts.append(self.encode(images, domain))
-            advance(len(images))
-        z, label, probability = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
-        return Embedded(z=z, label=label, probability=probability)
+        for made in self.stream(pictures, domain=domain):
+            parts.append(made)
+            advance(len(made.z))
+        return joined(parts)
 
-    def classify(self, pictures: Pictures, *, domain: DomainName = "target") -> list[str]:
-        """The name of each image's likeliest class."""
-        return [self.classes[label] for label in self.embed(pictures, domain=domain).label]
+    def stream(self, pictures: Pictures, *, domain: DomainName = "target", size: int = BATCH) -> Iterator[Embedded]:
+        """The same batch by batch, `size` images at a time: for more than fit into memory."""
+        side, network = self.side(domain), self.deployed(domain)
+        for images in batches(
+            pictures, channels=side.channels, frame=lambda i: side.frame(i, self.image_size), size=size
+        ):
+            z, probability, familiarity = network.run(images)
+            best = probability.max(1)
+            yield Embedded(
+                z=z.numpy(),
+                label=best.indices.numpy(),
+                probability=best.values.numpy(),
+                familiarity=familiarity.numpy(),
+            )
+
+    def classify(
+        self, pictures: Pictures, *, domain: DomainName = "target", reject: float | None = None
+    ) -> list[str | None]:
+        """The name of each image's likeliest class; with `reject`, None for what is like no class, as `known` says."""
+        made = self.embed(pictures, domain=domain)
+        known = np.ones(len(made.label), bool) if reject is None else self.known(made, domain=domain, reject=reject)
+        return [self.classes[label] if sure else None for label, sure in zip(made.label, known, strict=True)]
+
+    def known(
+        self, made: Embedded, *, domain: DomainName = "target", reject: float = 0.05
+    ) -> Bool[NDArray[np.bool_], " n"]:
+        """Whether each image that was embedded as one of `domain` is of a class that the network knows.
+
+        `reject` is the share of the domain's own images that one is ready to lose; of images unlike the domain's, far
+        more are turned away. The run's report tells the share of test images under `confidence`. Raises ConfigError
+        for another share than those that a run keeps, or where the run has not finished.
+        """
+        return made.familiarity >= self.threshold(domain, reject)
+
+    def threshold(self, domain: DomainName, reject: float) -> float:
+        """The familiarity below which that share of a domain's own images lies. Raises ConfigError, as `known` does."""
+        self.side(domain)
+        if domain not in self.confidence:
+            raise ConfigError(
+                "What this run does not know cannot be told: it has no confidence.safetensors, which a run writes when "
+                "it ends. Finish it with: domainmetric resume RUN"
+            )
+        thresholds = self.confidence[domain].thresholds
+        if reject not in thresholds:
+            raise ConfigError(f"reject must be one of {', '.join(map(str, thresholds))}, but is {reject}.")
+        return thresholds[reject]
 
     def side(self, domain: DomainName) -> Domain:
         """The domain of that name. Raises ConfigError for another word."""
@@ -118,19 +168,23 @@ class Embedder:
             raise ConfigError(f"The domain must be 'source' or 'target', but is '{domain}'.")
         return self.domains[domain]
 
-    @torch.inference_mode()
-    def encode(self, images: Tensor, domain: DomainName) -> tuple[Tensor, Tensor, Tensor]:
-        """Framed uint8 images (n s s c) to embeddings (n d), classes (n) and their probabilities (n), on the CPU."""
-        encoded = self.network(domain, to_float(images.to(self.device)))
-        best = encoded.logits.float().softmax(1).max(1)
-        return encoded.z.float().cpu(), best.indices.cpu(), best.values.cpu()
+    def deployed(self, domain: DomainName) -> Deployed:
+        """The network for framed images of one domain."""
+        return Deployed(self.network, domain, self.confidence.get(domain)).eval()
 
 
-def match(queries: Float[NDArray[Any], "m d"], gallery: Float[NDArray[Any], "n d"], k: int = 5) -> Found:
+def match(
+    queries: Float[NDArray[Any], "m d"],
+    gallery: Float[NDArray[Any], "n d"],
+    k: int = 5,
+    *,
+    search: Search | None = None,
+) -> Found:
     """The `k` gallery embeddings most like each query, exactly, by chunks of rows; all where there are fewer.
 
-    Embeddings of both domains live in one space, so the two may come from either. Raises DataError where they are not
-    embeddings of the same network.
+    Embeddings of both domains live in one space, so the two may come from either. For galleries of a million and more,
+    `search=CellSearch()` looks into the nearest cells alone. Raises DataError where they are not embeddings of the same
+    network.
     """
     if k < 1:
         raise ConfigError(f"k must be at least 1, but is {k}.")
@@ -140,5 +194,5 @@ def match(queries: Float[NDArray[Any], "m d"], gallery: Float[NDArray[Any], "n d
             "Queries and gallery must be embeddings of one network, (m d) and (n d), "
             f"but have the shapes {tuple(queries.shape)} and {tuple(gallery.shape)}."
         )
-    similarity, index = nearest(both[0], both[1], k)
+    similarity, index = (search or ExactSearch()).among(both[1])(both[0], k)
     return Found(index=index.numpy(), similarity=similarity.numpy())

@@ -12,21 +12,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from domainmetric import durable
 from domainmetric.data.pictures import listed
-from domainmetric.embedding.embedder import Embedded, Embedder
+from domainmetric.embedding.embedder import BATCH, Embedded, Embedder, joined
 from domainmetric.errors import ConfigError, DataError, RunFolderError
 from domainmetric.models.network import DomainName
 from domainmetric.serialize import content_hash
 from domainmetric.training.checkpoint import read_tensors, write_tensors
 from domainmetric.training.final import save_arrays
 
-PART = 4096
+PART = 8 * BATCH
 """Images in a part."""
-COLUMNS = ("z", "label", "probability")
+COLUMNS = ("z", "label", "probability", "familiarity")
+Known = Bool[NDArray[np.bool_], " n"] | None
+"""Which images are of a class that the network knows, where that was asked."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,9 +48,14 @@ class Embedding:
     folder: Path
     domain: DomainName
     output: Path
-    """`.npz` (z, label, probability, path, classes) or `.parquet` (path, label, probability, embedding)."""
+    """`.npz` (z, label, probability, familiarity, path, classes) or `.parquet` (path, label, probability, familiarity,
+    embedding)."""
+    reject: float | None = None
+    """Where given, a column `known` is false for images that are like no class, as `Embedder.known` tells."""
 
     def __post_init__(self) -> None:
+        if self.reject is not None:
+            self.embedder.threshold(self.domain, self.reject)
         if self.output.suffix not in WRITERS:
             raise ConfigError(f"The output must end with {' or '.join(WRITERS)}, but is {self.output}.")
         if not self.output.parent.is_dir():
@@ -66,23 +73,37 @@ class Embedding:
         """
         files = [Path(str(file)) for file in listed(self.folder)]
         places = [(part, files[part : part + PART]) for part in range(0, len(files), PART)]
-        keys = [content_hash([self.embedder.weights, self.domain, [stamp(file) for file in few]]) for _, few in places]
+        by = [self.embedder.weights, self.domain in self.embedder.confidence, self.domain]
+        keys = [content_hash([*by, [stamp(file) for file in few]]) for _, few in places]
         done = [self.kept(part, key) for (part, _), key in zip(places, keys, strict=True)]
         begin(len(files), sum(len(few) for (_, few), there in zip(places, done, strict=True) if there))
         self.parts.mkdir(exist_ok=True)
-        for (part, few), key, there in zip(places, keys, done, strict=True):
-            if not there:
-                made = self.embedder.embed(few, domain=self.domain, advance=advance)
-                columns = {name: torch.from_numpy(getattr(made, name)) for name in COLUMNS}
-                write_tensors(self.path(part), columns, {"key": key})
+        left = [(place, key) for place, key, there in zip(places, keys, done, strict=True) if not there]
+        if left:
+            self.make(left, advance)
         columns_of = [read_tensors(self.path(part))[0] for part, _ in places]
         whole = {name: torch.cat([columns[name] for columns in columns_of]).numpy() for name in COLUMNS}
         names = [file.relative_to(self.folder).as_posix() if file != self.folder else file.name for file in files]
-        WRITERS[self.output.suffix](self.output, Embedded(**whole), names, self.embedder.classes)
+        made = Embedded(**whole)
+        known = None if self.reject is None else self.embedder.known(made, domain=self.domain, reject=self.reject)
+        WRITERS[self.output.suffix](self.output, made, names, self.embedder.classes, known)
         for path in self.parts.iterdir():
             path.unlink()
         self.parts.rmdir()
         return self.output
+
+    def make(self, left: Sequence[tuple[tuple[int, list[Path]], str]], advance: Callable[[int], None]) -> None:
+        """Embed these parts and keep each under its key. All are one stream: while one ends, the next is being read."""
+        size = min(BATCH, PART)
+        coming = self.embedder.stream([file for (_, few), _ in left for file in few], domain=self.domain, size=size)
+        for (part, few), key in left:
+            batches = []
+            for _ in range(0, len(few), size):
+                batches.append(next(coming))
+                advance(len(batches[-1].z))
+            made = joined(batches)
+            columns = {name: torch.from_numpy(getattr(made, name)) for name in COLUMNS}
+            write_tensors(self.path(part), columns, {"key": key})
 
     def path(self, part: int) -> Path:
         """The file of the part that begins with that image."""
@@ -105,24 +126,25 @@ def stamp(file: Path) -> list[Any]:
     return [file.as_posix(), status.st_size, status.st_mtime_ns]
 
 
-def npz(path: Path, made: Embedded, names: Sequence[str], classes: Sequence[str]) -> None:
-    """Arrays z, label, probability, path and classes."""
+def npz(path: Path, made: Embedded, names: Sequence[str], classes: Sequence[str], known: Known) -> None:
+    """Arrays z, label, probability, familiarity, path, classes and, where asked for, known."""
     columns: dict[str, NDArray[Any]] = {name: getattr(made, name) for name in COLUMNS}
-    save_arrays({**columns, "path": np.array(names), "classes": np.array(classes)}, path)
+    asked = {} if known is None else {"known": known}
+    save_arrays({**columns, **asked, "path": np.array(names), "classes": np.array(classes)}, path)
 
 
-def parquet(path: Path, made: Embedded, names: Sequence[str], classes: Sequence[str]) -> None:
-    """Columns path, label (its name), probability and embedding (a list of floats)."""
-    table = pa.table(
-        {
-            "path": pa.array(names, pa.string()),
-            "label": pa.array([classes[label] for label in made.label], pa.string()),
-            "probability": pa.array(made.probability),
-            "embedding": vectors(made.z),
-        }
-    )
+def parquet(path: Path, made: Embedded, names: Sequence[str], classes: Sequence[str], known: Known) -> None:
+    """Columns path, label (its name), probability, familiarity, known where asked for, and embedding (floats)."""
+    columns = {
+        "path": pa.array(names, pa.string()),
+        "label": pa.array([classes[label] for label in made.label], pa.string()),
+        "probability": pa.array(made.probability),
+        "familiarity": pa.array(made.familiarity),
+        **({} if known is None else {"known": pa.array(known)}),
+        "embedding": vectors(made.z),
+    }
     payload = io.BytesIO()
-    pq.write_table(table, payload, compression="zstd")
+    pq.write_table(pa.table(columns), payload, compression="zstd")
     durable.write(path, payload.getvalue())
 
 
@@ -133,7 +155,10 @@ def vectors(z: Float[NDArray[Any], "n d"]) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(np.arange(count + 1, dtype=np.int32) * width), flat)
 
 
-WRITERS: dict[str, Callable[[Path, Embedded, Sequence[str], Sequence[str]], None]] = {".npz": npz, ".parquet": parquet}
+WRITERS: dict[str, Callable[[Path, Embedded, Sequence[str], Sequence[str], Known], None]] = {
+    ".npz": npz,
+    ".parquet": parquet,
+}
 
 
 def rows_of(

@@ -106,8 +106,20 @@ def test_a_parquet_of_embeddings_opens_elsewhere(
     assert capsys.readouterr().out.splitlines()[-1] == str(output)
     table = pq.read_table(output).to_pydict()
     made = Embedder.load(folder, names=NAMES).embed(pictures)
-    assert table["label"] == [tiny.CLASSES[label] for label in made.label]
+    assert table["label"] == [tiny.CLASSES[label] for label in made.label] and "known" not in table
+    np.testing.assert_allclose(table["familiarity"], made.familiarity, atol=1e-6)
     np.testing.assert_allclose(np.array(table["embedding"]), made.z, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "parquet"])
+def test_with_a_share_to_lose_it_is_told_what_is_known(
+    folder: Path, pictures: Path, tmp_path: Path, suffix: str
+) -> None:
+    embedder, output = Embedder.load(folder, names=NAMES), tmp_path / f"out.{suffix}"
+    assert main(["embed", str(folder), str(pictures), "-o", str(output), "--reject", "0.2", "--file", FILE]) == 0
+    found = np.load(output)["known"] if suffix == "npz" else pq.read_table(output)["known"].to_numpy()
+    expected = embedder.known(embedder.embed(pictures), reject=0.2)
+    assert (found == expected).all() and 0 < expected.sum() < len(expected)
 
 
 def test_matches_are_a_table_and_a_page(
@@ -148,6 +160,12 @@ def test_a_name_is_no_formula() -> None:
         (["embed", "RUN", "-o", "out.npz"], "Usage: domainmetric embed RUN FOLDER"),
         (["embed", "RUN", "nowhere", "-o", "out.npz"], "nowhere cannot be read: No such file or directory."),
         (["match", "RUN", "in", "in", "-k", "few"], "-k must be a whole number, but is 'few'."),
+        (["match", "RUN", "in", "in", "--search", "all"], "--search must be exact or cells, but is 'all'."),
+        (["embed", "RUN", "in", "-o", "out.npz", "--reject", "half"], "--reject must be a number, but is 'half'."),
+        (
+            ["embed", "RUN", "in", "-o", "out.npz", "--reject", "0.5"],
+            "reject must be one of 0.01, 0.02, 0.05, 0.1, 0.2",
+        ),
         (["match", "RUN", "in"], "Usage: domainmetric match RUN QUERIES GALLERY"),
         (["match", "RUN", "in", "in", "--device", "tpu"], "--device must be auto, cpu or cuda, but is 'tpu'."),
         (["embed", "in", "in", "-o", "out.npz"], "in is not a run folder: it has no experiment.json."),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from domainmetric.anchors.approximate import CellSearch
 from domainmetric.data.digits import Mnist
 from domainmetric.data.imbalanced import Imbalanced
 from domainmetric.embedding.embedder import Embedder, match
@@ -108,6 +109,15 @@ def test_matches_are_those_of_every_product(embedder: Embedder, images: np.ndarr
     assert (found.index == np.argsort(-products, axis=1, kind="stable")[:, :3]).all()
     np.testing.assert_allclose(found.similarity, -np.sort(-products, axis=1)[:, :3], atol=1e-6)
     assert match(queries, gallery[:2], k=5).index.shape == (20, 2)
+
+
+def test_cells_that_are_all_looked_into_give_the_same(embedder: Embedder, images: np.ndarray) -> None:
+    queries, gallery = embedder.embed(images[:20]).z, embedder.embed(images[20:]).z
+    exact, cells = match(queries, gallery, k=3), match(queries, gallery, k=3, search=CellSearch(probed=1.0))
+    assert (cells.index == exact.index).all()
+    np.testing.assert_allclose(cells.similarity, exact.similarity, atol=1e-6)
+    few = match(queries, gallery, k=3, search=CellSearch(probed=0.02))
+    assert (few.similarity <= exact.similarity + 1e-6).all() and (few.index != exact.index).any()
 
 
 def test_what_cannot_be_matched_is_refused() -> None:
