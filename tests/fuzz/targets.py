@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,12 +22,14 @@ import torch
 from scipy.io import savemat
 
 from data_prep import mat_reader
+from data_prep.emnist import read_emnist
 from data_prep.formats import read_idx, read_libsvm
 from data_prep.limits import MAX_CONTENT
+from data_prep.mnistm import read_mnistm
 from domainmetric.data.store import read_split, write_store
 from domainmetric.errors import DataError, DataNotPrepared
 from domainmetric.types import ImageSet
-from tests.data_prep.official_files import idx, libsvm, pixels
+from tests.data_prep.official_files import idx, libsvm, pixels, png, tarred, zipped
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,20 @@ def check_libsvm(data: bytes, folder: Path) -> bool:
     return accepted(lambda: read_libsvm(path))
 
 
+def check_zip(data: bytes, folder: Path) -> bool:
+    """EMNIST's archive."""
+    path = folder / "gzip.zip"
+    path.write_bytes(data)
+    return accepted(lambda: read_emnist({path.name: path}))
+
+
+def check_tar(data: bytes, folder: Path) -> bool:
+    """MNIST-M's archive: packed, and damaged in its packing."""
+    path = folder / "mnist_m.tar.gz"
+    path.write_bytes(gzip.compress(data[1:], 1) if data[:1] == b"\1" else data[1:])
+    return accepted(lambda: read_mnistm({path.name: path}))
+
+
 def check_store(data: bytes, folder: Path) -> bool:
     """A prepared store, in which one file is another."""
     if not (folder / "made").is_dir():
@@ -111,6 +128,21 @@ def _npy(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+def _emnist() -> dict[str, bytes]:
+    images, labels = gzip.compress(idx(pixels(2, 28, 28)), 1), gzip.compress(idx(np.arange(2, dtype=np.uint8)), 1)
+    name = "gzip/emnist-digits-{}-{}-idx{}-ubyte.gz"
+    members = {name.format(split, "images", 3): images for split in ("train", "test")}
+    return members | {name.format(split, "labels", 1): labels for split in ("train", "test")}
+
+
+def _mnistm() -> bytes:
+    members = {}
+    for split in ("train", "test"):
+        members[f"mnist_m/mnist_m_{split}/0.png"] = png(pixels(4, 4, 3))
+        members[f"mnist_m/mnist_m_{split}_labels.txt"] = b"0.png 7\n"
+    return tarred(members)
+
+
 _PLAIN = _mat(compressed=False)
 HEADER = _PLAIN[:128]
 SOUND_Y = _PLAIN[-56:]
@@ -135,6 +167,8 @@ TARGETS = {
         ),
         check_libsvm,
     ),
+    "zip": Target((zipped(_emnist()), zipped(_emnist(), zipfile.ZIP_STORED)), check_zip),
+    "tar": Target((b"\0" + _mnistm(), b"\1" + gzip.decompress(_mnistm())), check_tar),
     "store": Target(
         (
             b"\0" + json.dumps(_MANIFEST).encode(),
