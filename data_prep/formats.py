@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_svmlight_file
 
-from data_prep import mat_reader, struct_reader
+from data_prep import mat_reader
 from data_prep.limits import MAX_CONTENT, read_at_most
 from domainmetric.data.digits import DIGIT_CLASSES
 from domainmetric.data.domain import Split
@@ -82,18 +82,18 @@ def read_mat(path: Path) -> ImageSet:
 
 def read_apart(path: Path) -> tuple[NDArray[Any], ...]:
     """X and y of a MATLAB file. Raises DataError."""
-    return apart(path, mat_reader.__file__, names=("X", "y"), expected=MAT)
+    return apart(path, names=("X", "y"), expected=MAT)
 
 
 def read_struct(path: Path, variable: str, fields: tuple[str, ...]) -> tuple[NDArray[Any], ...]:
     """Fields of a struct array in a MATLAB file, one value for each element: numbers or text. Raises DataError."""
     expected = f"a MATLAB file with the struct array '{variable}'"
-    return apart(path, struct_reader.__file__, variable, *fields, names=fields, expected=expected)
+    return apart(path, variable, *fields, names=fields, expected=expected)
 
 
-def apart(path: Path, reader: str, *arguments: str, names: tuple[str, ...], expected: str) -> tuple[NDArray[Any], ...]:
+def apart(path: Path, *arguments: str, names: tuple[str, ...], expected: str) -> tuple[NDArray[Any], ...]:
     """Arrays of a MATLAB file, read by a process of its own with limits on memory and time. Raises DataError."""
-    program = [sys.executable, "-I", reader, str(path.absolute())]
+    program = [sys.executable, "-I", mat_reader.__file__, str(path.absolute())]
     with tempfile.TemporaryDirectory(prefix="mat-") as folder:
         try:
             done = subprocess.run(
