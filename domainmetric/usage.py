@@ -169,10 +169,23 @@ def summary(report: dict[str, Any]) -> str:
         rows.append(("selection", f"{chosen['rule']}, step {chosen['step']}, {gap}"))
     if "anchors/precision_oracle" in report["anchors"]:
         rows.append(("anchors", f"match precision (oracle) {report['anchors']['anchors/precision_oracle']:.2%}"))
+    if "confidence" in report:
+        rows.append(("calibration error", calibration(report["confidence"])))
     if report.get("alarms"):
         told = ", ".join(f"{alarm['name']} at step {alarm['step']}" for alarm in report["alarms"])
         rows.append(("alarms", told))
     return "\n".join(f"{name:>17}  {text}" for name, text in rows)
+
+
+def calibration(confidence: dict[str, Any]) -> str:
+    """What calibration left of the error of the probabilities, and what it was before."""
+    parts = []
+    for side, word in (("source", ""), ("target", "_oracle")):
+        found, error = confidence[side], f"calibration_error{word}"
+        if error in found:
+            before = found[f"calibration_error_uncalibrated{word}"]
+            parts.append(f"{side}{word.replace('_', ' ')} {found[error]:.2%} (uncalibrated {before:.2%})")
+    return ", ".join(parts)
 
 
 def target_rows(report: dict[str, Any]) -> list[tuple[str, str]]:

@@ -86,7 +86,8 @@ def familiarity(z: Float[Tensor, "n d"], means: Float[Tensor, "k d"]) -> Float[T
     check_rows(means, name="Class means")
     check_widths(z, means, names="Embeddings and class means")
     absent = (means == 0).all(1)
-    return (z.float() @ means.float().T).masked_fill(absent, -1).amax(1)
+    with torch.autocast(z.device.type, enabled=False):
+        return (z.float() @ means.float().T).masked_fill(absent, -1).amax(1)
 
 
 def thresholds(familiar: Float[Tensor, " n"], rates: Sequence[float] = REJECT) -> dict[float, float]:

@@ -20,6 +20,7 @@ from domainmetric.training.checkpoint import read_json
 from domainmetric.training.confidence import CONFIDENCE
 from domainmetric.training.evaluation import encode
 from domainmetric.types import Encoded, ImageSet
+from domainmetric.usage import calibration
 from experiments.demo import semantic_anchors
 from tests import tiny
 from tests.training.running import NAMES, short, train
@@ -64,6 +65,14 @@ def test_the_report_tells_what_the_run_is_worth(folder: Path, embedder: Embedder
         away = ~embedder.known(embedder.embed(test_set.images), reject=rate)
         assert target["turned_away"][str(rate)] == pytest.approx(away.mean(), abs=1e-6)
         assert abs(away.mean() - rate) < 0.08, "the test images are like the training images"
+
+
+def test_people_are_told_what_calibration_left_of_the_error() -> None:
+    source = {"calibration_error": 0.012, "calibration_error_uncalibrated": 0.097}
+    target = {"calibration_error_oracle": 0.062, "calibration_error_uncalibrated_oracle": 0.05}
+    told = "source 1.20% (uncalibrated 9.70%)"
+    assert calibration({"source": source, "target": {}}) == told
+    assert calibration({"source": source, "target": target}) == f"{told}, target oracle 6.20% (uncalibrated 5.00%)"
 
 
 def test_no_target_label_is_read(folder: Path, embedder: Embedder) -> None:

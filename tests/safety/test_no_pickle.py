@@ -74,6 +74,11 @@ def test_modules_are_imported_by_name_only_where_it_is_said_which() -> None:
     assert found == set(IMPORTERS)
 
 
+def test_torch_unpickles_an_export_only_in_the_check_of_what_was_just_made() -> None:
+    called = {path.relative_to(ROOT).as_posix() for path in FILES if "torch.export.load(" in path.read_text()}
+    assert called == {"domainmetric/embedding/export.py"}
+
+
 @pytest.mark.parametrize(
     "line",
     [
