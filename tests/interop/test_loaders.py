@@ -57,6 +57,8 @@ def test_every_byte_survives_the_way_through_floats() -> None:
     every = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1)
     given = ImageSet(images=every, labels=None, classes=("a",))
     assert torch.equal(next(loaded(loader(TorchImages(given)))), every)
+    between = torch.tensor([10.4, 10.6]).reshape(2, 1, 1, 1) / 255
+    assert next(loaded([between])).flatten().tolist() == [10, 11]
 
 
 def test_uint8_images_of_torchvision_are_taken_as_they_are() -> None:
