@@ -53,7 +53,7 @@ class Record:
     """A row for each look at the recall."""
     loss: float = 0.0
     """Sum over the steps since the last look."""
-    active: float = 0.0
+    used: float = 0.0
     """The same of the number of triplets."""
     steps: int = 0
     """How many these are."""
@@ -153,7 +153,7 @@ class Training:
             result = self.update(views, self.train.labels[batch].to(self.device))
             self.record.step, self.record.steps = self.record.step + 1, self.record.steps + 1
             self.record.loss += float(result.value.detach())
-            self.record.active += float(result.used)
+            self.record.used += float(result.used)
             progress.advance(float(result.value.detach()))
             if stopping():
                 self.save()
@@ -186,9 +186,11 @@ class Training:
             recall_at=RECALL_AT[self.settings.benchmark],
         )
         record = self.record
-        means = {"loss": record.loss / record.steps, "triplets": record.active / record.steps} if record.steps else {}
+        means = (
+            {"mean_loss": record.loss / record.steps, "triplets": record.used / record.steps} if record.steps else {}
+        )
         record.history.append({"epoch": epoch, **means, **found})
-        record.loss, record.active, record.steps = 0.0, 0.0, 0
+        record.loss, record.used, record.steps = 0.0, 0.0, 0
         durable.write(self.folder / LOG, table(record.history))
 
     @torch.no_grad()
@@ -223,7 +225,7 @@ def carry_out(
         if not (folder / RESULT).is_file():
             training = Training(settings, benchmark, folder, device, workers)
             training.begin()
-            with StopFlag() as stopping, Progress(unit="batch") as progress:
+            with StopFlag() as stopping, Progress() as progress:
                 training.go_on(stopping, progress)
             write_tensors(folder / ENCODER, dict(training.encoder.state_dict()), {})
             write_json(folder / RESULT, training.result())
