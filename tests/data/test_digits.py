@@ -8,16 +8,17 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from domainmetric.data.digits import DIGIT_CLASSES, Mnist, Svhn, Usps
+from domainmetric.data.digits import DIGIT_CLASSES, Emnist, Mnist, MnistM, Svhn, Usps
 from domainmetric.data.domain import Domain, Split
 from domainmetric.data.framing import Pad
+from domainmetric.data.mnist_likes import FashionMnist, Kmnist
 from domainmetric.data.sklearn_digits import SklearnDigits
 from domainmetric.data.store import write_store
 from domainmetric.errors import DataError, DataNotPrepared
 from domainmetric.types import ImageSet
 
-SIDES = {"svhn": 32, "mnist": 28, "usps": 16}
-DOMAINS: list[Domain] = [Svhn(), Mnist(), Usps()]
+SIDES = {"svhn": 32, "mnist": 28, "usps": 16, "emnist": 28, "mnistm": 28, "kmnist": 28, "fashion": 28}
+DOMAINS: list[Domain] = [Svhn(), Mnist(), Usps(), Emnist(), MnistM(), Kmnist(), FashionMnist()]
 
 
 def write_digits(root: Path, name: str, channels: int, classes: tuple[str, ...] = DIGIT_CLASSES) -> None:
@@ -31,7 +32,7 @@ def write_digits(root: Path, name: str, channels: int, classes: tuple[str, ...] 
 
 @pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.name)
 def test_load_frames_and_labels(domain: Domain, tmp_path: Path) -> None:
-    write_digits(tmp_path, domain.name, domain.channels)
+    write_digits(tmp_path, domain.name, domain.channels, domain.classes or ())
     train = domain.load("train", root=tmp_path, size=32)
     assert train.images.shape == (20, 32, 32, domain.channels)
     assert torch.equal(train.labels, torch.arange(20) % 10)
