@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from domainmetric import ConfigError
+from domainmetric import ConfigError, durable
 from domainmetric.training.progress import Progress
 
 Run = TypeVar("Run")
@@ -94,8 +94,6 @@ def read(path: Path) -> dict[str, Result]:
 
 def write(path: Path, records: Mapping[str, Result]) -> None:
     """Keep the records sorted by name, the file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".partial")
     lines = [f"{json.dumps(name)}: {json.dumps(records[name])}" for name in sorted(records)]
-    beside.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    beside.replace(path)
+    durable.make_folder(path.parent)
+    durable.write(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())

@@ -1,8 +1,10 @@
-"""The table of the README: every quick recipe, and every term left out, on the same seeds.
+"""The tables of the README: recipes on the same seeds, one below the other.
 
-Command: `python -m experiments.ladder --seeds 11 12 13` (a process for each run, `--workers` at a time with `--threads`
-each; what is finished is not run again). Results are kept in `experiments/results/ladder.json`; `--table` prints them
-as Markdown.
+`ladder` has every quick recipe of SVHN -> MNIST, and every term left out; `other_pairs` the recipes on other domains.
+
+Command: `python -m experiments.ladder --seeds 11 12 13`, or `python -m experiments.ladder other_pairs --seeds 21 22 23`
+(a process for each run, `--workers` at a time with `--threads` each; what is finished is not run again). Results are
+kept in `experiments/results/ladder.json` and `other_pairs.json`; `--table` prints them as Markdown.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from domainmetric import durable
 from experiments.tables import markdown, spread
 
-RESULTS = Path(__file__).parent / "results" / "ladder.json"
-RUNGS = {
+RESULTS = Path(__file__).parent / "results"
+SVHN_TO_MNIST = {
     "svhn_to_mnist.py": (
         "quick_source_only",
         "quick_full",
@@ -40,21 +43,27 @@ RUNGS = {
         "quick_core_without_mmd",
     ),
 }
+PAIRS = ("usps_to_mnist", "mnist_to_usps", "street_to_svhn", "mnist_to_svhn", "folders")
+OTHER_PAIRS = {"other_pairs.py": tuple(name for pair in PAIRS for name in (f"{pair}_source_only", pair))}
+LADDERS: dict[str, dict[str, tuple[str, ...]]] = {"ladder": SVHN_TO_MNIST, "other_pairs": OTHER_PAIRS}
+"""Name -> file -> recipes."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing, or print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ladder", nargs="?", choices=LADDERS, default="ladder")
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
     parser.add_argument("--recipes", nargs="+", default=None, help="some of the recipes; all by default")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=None, help="where they are kept")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a run")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time")
     parser.add_argument("--table", action="store_true", help="only print the table of what is finished")
     options = parser.parse_args(arguments)
-    results = read(options.results)
+    place: Path = options.results or RESULTS / f"{options.ladder}.json"
+    results = read(place)
+    rungs = [(file, recipe) for file, recipes in LADDERS[options.ladder].items() for recipe in recipes]
     if not options.table:
-        rungs = [(file, recipe) for file, recipes in RUNGS.items() for recipe in recipes]
         missing = [
             (file, recipe, seed)
             for file, recipe in rungs
@@ -71,11 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     results.setdefault(recipe, {})[str(seed)] = done.result()
                 except subprocess.CalledProcessError:  # it has told why itself; the others go on
                     failed.append(f"{recipe} with seed {seed}")
-                write(options.results, results)
+                write(place, results)
         if failed:
             print(f"Failed, and left out: {', '.join(sorted(failed))}.", file=sys.stderr)
             return 1
-    print(table(results))
+    print(table(results, [recipe for _, recipe in rungs]))
     return 0
 
 
@@ -112,17 +121,15 @@ def read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 def write(path: Path, results: dict[str, Any]) -> None:
     """Keep the results, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".partial")
-    beside.write_text(json.dumps(results, indent=1) + "\n")
-    beside.replace(path)
+    durable.make_folder(path.parent)
+    durable.write(path, (json.dumps(results, indent=1) + "\n").encode())
 
 
-def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
+def table(results: dict[str, dict[str, dict[str, Any]]], recipes: Sequence[str]) -> str:
     """Markdown: accuracy as mean, deviation, minimum and every seed; retrieval; training time."""
     head = (
         "recipe",
-        "MNIST test accuracy, %",
+        "target test accuracy, %",
         "minimum",
         "each seed",
         "P@1, %",
@@ -131,7 +138,7 @@ def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
         "training, s",
     )
     rows: list[Sequence[str]] = []
-    for recipe in (recipe for recipes in RUNGS.values() for recipe in recipes):
+    for recipe in recipes:
         reports = [report for _, report in sorted(results.get(recipe, {}).items(), key=lambda one: int(one[0]))]
         if not reports:
             rows.append([f"`{recipe}`", "not run", *[""] * (len(head) - 2)])

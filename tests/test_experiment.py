@@ -80,11 +80,11 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "Nothing reads labelled target images, so labelled_target would be ignored. Leave it out.": lambda: full(
         labelled_target=AllLabels(batch=32)
     ),
-    "Phase 'adapt': source_batch must be a multiple of the 4 classes, but is 33. Use 32.": lambda: full(
-        phases=phases(adapt={"source_batch": 33})
+    "Phase 'adapt': source_batch must be at least 2, or no image has a negative, but is 1.": lambda: full(
+        phases=phases(adapt={"source_batch": 1})
     ),
-    "labelled_target.batch must be a multiple of the 4 classes, but is 2. Use 4.": lambda: full(
-        anchors=Oracle(), labelled_target=AllLabels(batch=2)
+    "labelled_target.batch must be at least 2, or no image has a negative, but is 1.": lambda: full(
+        anchors=Oracle(), labelled_target=AllLabels(batch=1)
     ),
     "Phase 'adapt': source_batch must hold n >= 2 images of each of c = 3 classes (Groups.num_classes), but is 32. "
     "Use 33 (n = 11).": lambda: full(phases=phases(adapt={"sampling": Groups(num_classes=3)})),

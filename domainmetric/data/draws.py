@@ -29,14 +29,15 @@ class Sampling(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Balanced(Sampling):
-    """The same number of images of every class, in random order within each: the batch is a multiple of the classes."""
+    """The same number of images of every class, in random order within each.
+
+    Where the batch is no multiple of the classes, some have one image more than others, in turns; in a batch smaller
+    than the number of classes they take turns to be there.
+    """
 
     def check(self, batch_size: int, num_classes: int, what: str) -> None:
-        if batch_size < num_classes or batch_size % num_classes:
-            good = max(1, round(batch_size / num_classes)) * num_classes
-            raise ConfigError(
-                f"{what} must be a multiple of the {num_classes} classes, but is {batch_size}. Use {good}."
-            )
+        if batch_size < 2:
+            raise ConfigError(f"{what} must be at least 2, or no image has a negative, but is {batch_size}.")
 
     def open(self, labels: Int64[Tensor, " r"], num_classes: int, batch_size: int, *, seed: int, name: str) -> Rows:
         return BalancedRows(labels, num_classes, batch_size, seed, name).rows

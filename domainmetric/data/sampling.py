@@ -87,7 +87,10 @@ class ShuffledRows:
 
 @dataclass(eq=False)
 class BalancedRows:
-    """Batches with the same number of rows of every class; each class cycles through its own rows."""
+    """Batches with the same number of rows of every class, or one more of some; each class cycles through its own rows.
+
+    Where the batch is no multiple of the classes, they take turns: the batches are cut from an endless row of classes.
+    """
 
     labels: Int64[Tensor, " r"]
     num_classes: int
@@ -96,13 +99,8 @@ class BalancedRows:
     name: str
 
     def __post_init__(self) -> None:
-        self._per_class, rest = divmod(self.batch_size, self.num_classes)
-        if rest or not self._per_class:
-            good = max(1, round(self.batch_size / self.num_classes)) * self.num_classes
-            raise ConfigError(
-                f"A class-balanced batch must be a multiple of the {self.num_classes} classes, "
-                f"but is {self.batch_size}. Use {good}, for example."
-            )
+        if self.batch_size < 1:
+            raise ConfigError(f"A batch must hold at least one image, but is {self.batch_size}.")
         counts = torch.bincount(self.labels, minlength=self.num_classes)
         if int(counts.min()) == 0:
             empty = int(counts.argmin())
@@ -122,8 +120,13 @@ class BalancedRows:
 
     def rows(self, step: int) -> Int64[Tensor, " b"]:
         """The rows of a step, on the CPU, class by class."""
-        start = step * self._per_class
-        return torch.cat([rows.slice(start, self._per_class) for rows in self._cycles])
+        begin, end = step * self.batch_size, (step + 1) * self.batch_size
+        parts = []
+        for label, rows in enumerate(self._cycles):  # place t of the endless row belongs to class t modulo K
+            first, stop = (-((label - place) // self.num_classes) for place in (begin, end))
+            if stop > first:
+                parts.append(rows.slice(first, stop - first))
+        return torch.cat(parts)
 
 
 @dataclass(eq=False)

@@ -58,7 +58,7 @@ class Phase(ABC):
     steps: int
     """Number of optimizer steps."""
     source_batch: int = 130
-    """Source images in a step; a multiple of the number of classes that `sampling` puts into a batch."""
+    """Source images in a step. `Groups` and `EpochGroups` ask for a multiple of the classes they put into a batch."""
     sampling: Sampling = field(default_factory=Balanced)
     """How source batches are drawn: `Balanced()`, `Groups(num_classes=8)`, `EpochGroups(num_classes=8)`."""
     optimizer: Optimizer = field(default_factory=Optimizer)

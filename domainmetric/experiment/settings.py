@@ -62,7 +62,7 @@ class AllLabels(LabelledTarget):
     """The labels of the whole target training set, for the terms and strategies that ask. Said to be *oracle*."""
 
     batch: int = 130
-    """Labelled target images in a step; a multiple of the number of classes."""
+    """Labelled target images in a step."""
 
     def rows(self, labels: Int64[Tensor, " n"], num_classes: int) -> Int64[Tensor, " r"]:
         return (labels < num_classes).nonzero()[:, 0]

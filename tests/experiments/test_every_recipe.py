@@ -30,7 +30,8 @@ def test_ablations_are_named_experiments_that_differ(file: Path) -> None:
 
 
 def test_the_ladder_names_recipes_that_exist() -> None:
-    from experiments.ladder import RUNGS
+    from experiments.ladder import LADDERS
 
-    for file, names in RUNGS.items():
-        assert set(names) <= set(recipes(load_file(FILES[0].parent / file)))
+    for rungs in LADDERS.values():
+        for file, names in rungs.items():
+            assert set(names) <= set(recipes(load_file(FILES[0].parent / file)))
