@@ -21,9 +21,9 @@ prototype 98.1, confident 97.0, propagation 97.0, transport 96.9, nearest 93.9, 
 maximization confident; SND random.
 
 Finding of `anchors_with_information` with `--phases.adapt.steps=300` (three seeds,
-`experiments/results/ablate_anchors_with_information/`): seven strategies lie between 98.0 and 98.8, oracle 99.3: the term
-hides how they differ. Random anchors 93.2 and pixel-nearest ones 90.4 are no better than none (93.3). `unbalanced` and
-`modifiers` have not been run.
+`experiments/results/ablate_anchors_with_information/`): seven strategies lie between 98.0 and 98.8, oracle 99.3, so
+the term hides how they differ. Random anchors 93.2 and pixel-nearest ones 90.4 are no better than none (93.3).
+`unbalanced` and `modifiers` have not been run.
 """
 
 from __future__ import annotations
