@@ -142,7 +142,7 @@ def test_resume_of_a_finished_run_changes_nothing(workshop: Path, capsys: pytest
 
 USAGE = {
     "rum recipes.py": "There is no command 'rum'. Did you mean 'run'? "
-    "Known: ablate, embed, inspect, match, profile, report, resume, run, show.",
+    "Known: ablate, embed, export, inspect, match, profile, report, resume, run, show.",
     "run": "Say which recipe: domainmetric run FILE[:RECIPE] [--field=value ...].",
     "profile --seed=1": "Say which recipe: domainmetric profile FILE[:RECIPE] [--field=value ...].",
     "run recipe.py": "recipe.py is not a Python file. Did you mean 'recipes.py'? Known: recipes.py.",

@@ -27,7 +27,7 @@ Pictures = Picture | Sequence[Picture] | DataLoader[Any]
 Frame = Callable[[UInt8[Tensor, "n h w c"]], UInt8[Tensor, "n s s c"]]
 
 
-def listed(pictures: Picture | Sequence[Picture]) -> Sequence[Picture]:
+def listed(pictures: Image.Image | str | Path | Sequence[Picture]) -> Sequence[Picture]:
     """The images one by one; a folder gives the files below it that end like images, in the order of their names.
 
     Raises DataError where there are none.

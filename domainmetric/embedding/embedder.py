@@ -104,7 +104,7 @@ class Embedder:
         domain: DomainName = "target",
         advance: Callable[[int], None] = lambda done: None,
     ) -> Embedded:
-        """Embeddings and classes of images of one domain: arrays, tensors, PIL images, paths, or a folder.
+        """Embeddings and classes of images of one domain: arrays, tensors, PIL images, paths, a folder, a `DataLoader`.
 
         uint8, of any size and of 1 or 3 channels; they are framed as the domain's own. `advance` is told how many more
         are done. Raises DataError for what is no image.

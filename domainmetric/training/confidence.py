@@ -125,7 +125,9 @@ def report(of: Mapping[DomainName, Confidence], final: Final, data: RunData) -> 
 
 def write(path: Path, of: Mapping[DomainName, Confidence]) -> None:
     """Write both domains' into one file."""
-    facts = {name: {"temperature": c.temperature, "thresholds": list(c.thresholds.items())} for name, c in of.items()}
+    facts: dict[str, Any] = {
+        name: {"temperature": c.temperature, "thresholds": list(c.thresholds.items())} for name, c in of.items()
+    }
     write_tensors(path, {f"{name}/means": c.means for name, c in of.items()}, facts)
 
 
