@@ -39,7 +39,7 @@ def find(file: OfficialFile, dataset: Dataset, folder: Path) -> Path:
     searched = ", ".join(str(place) for place in places)
     raise DataError(
         f"{' or '.join(names)} of '{dataset.name}' was not found in any of {searched}. "
-        f"Put it there, name another folder with --from, or leave --from out to download it."
+        f"Put it there, name another folder with --from, or leave --from out to download it.{file.instead}"
     )
 
 
@@ -64,7 +64,7 @@ def download(file: OfficialFile, folder: Path, progress: Progress, *, unofficial
     only_wrong = all(isinstance(failure, ChecksumMismatch) for failure in failures)
     raise (ChecksumMismatch if only_wrong else DataError)(
         f"{file.name} could not be downloaded. {' '.join(map(str, failures))} "
-        f"Check the network, or fetch the file by other means and name its folder with --from."
+        f"Check the network, or fetch the file by other means and name its folder with --from.{file.instead}"
     )
 
 

@@ -26,6 +26,7 @@ from domainmetric.types import ImageSet
 ARCHIVE = "mnist_m.tar.gz"
 URL = "https://cornell.box.com/shared/static/jado7quprg6hzzdubvwzh9umr75damwi"
 MD5 = "859df31c91afe82e80e5012ba928f279"
+INSTEAD = " Or have it made of the prepared MNIST and photographs of yours, with --photographs FOLDER."
 EXPECTED = "a packed tar archive with mnist_m/mnist_m_train, mnist_m/mnist_m_test and their labels"
 
 MAX_MEMBERS, MAX_PICTURE, MAX_LABELS, MAX_SIDE = 100_000, 2**14, 2**22, 64

@@ -36,6 +36,8 @@ class OfficialFile:
     md5: str
     unpacked_md5: str | None = None
     """For a .gz file that may also be given unpacked or packed anew: the md5 of its content."""
+    instead: str = ""
+    """A closing sentence for errors where the file cannot be had: what serves in its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ def _idx_files(kind: type[datasets.MNIST], unpacked: Mapping[str, str] | None = 
 def known_datasets() -> dict[str, Dataset]:
     """Name -> data set, for all that can be prepared."""
     archive = OfficialFile(name=emnist.ARCHIVE, urls=(datasets.EMNIST.url,), md5=datasets.EMNIST.md5)
-    blended = OfficialFile(name=mnistm.ARCHIVE, urls=(mnistm.URL,), md5=mnistm.MD5)
+    blended = OfficialFile(name=mnistm.ARCHIVE, urls=(mnistm.URL,), md5=mnistm.MD5, instead=mnistm.INSTEAD)
     known = (
         Dataset(name="svhn", files=_listed(datasets.SVHN.split_list), folders=("svhn",), read=formats.read_svhn),
         Dataset(

@@ -105,3 +105,11 @@ def test_options_without_an_effect_are_refused(
     with pytest.raises(SystemExit):
         main(["mnistm", "--root", str(root), "--seed", "3"])
     assert "give --photographs FOLDER, too" in capsys.readouterr().err
+
+
+def test_where_the_archive_cannot_be_had_photographs_are_named(
+    photographs: Photographs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["mnistm", "--root", str(tmp_path / "none"), "--from", str(photographs.folder)]) == 1
+    told = capsys.readouterr().err
+    assert "mnist_m.tar.gz of 'mnistm' was not found" in told and "with --photographs FOLDER." in told
