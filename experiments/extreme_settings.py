@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Int64
 from torch import Tensor
@@ -23,6 +25,25 @@ PAPER = {
     ("EPHN", "L2"): {"cub": 65.2, "cars": 83.2, "sop": 78.8, "inshop": 89.0},
 }
 """Recall@1 in % that the paper reports for ResNet-50, by miner and loss."""
+COMMON: dict[str, Any] = {
+    "network": "resnet50",
+    "weights": "IMAGENET1K_V1",
+    "momentum": 0.0,
+    "epochs": 40,
+    "batch": 128,
+    "dim": 512,
+    "size": 256,
+}
+"""What all of these have in common."""
+
+
+def papers_recall(settings: Mapping[str, Any]) -> float | None:
+    """Recall@1 in % that the paper reports for these settings; None where it reports none."""
+    name = settings["benchmark"]
+    wanted = {**COMMON, "per_class": PER_CLASS[name], "lr": LR[name]}
+    if any(settings[key] != value for key, value in wanted.items()):
+        return None
+    return PAPER.get((settings["miner"], settings["loss"]), {}).get(name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ from domainmetric import ConfigError, DomainMetricError, Runtime, durable
 from domainmetric.training.checkpoint import read_json
 from domainmetric.training.runtime import fabric
 from experiments.extreme_layouts import LAYOUTS
-from experiments.extreme_settings import LOSSES, LR, MINERS, PAPER, PER_CLASS, RECALL_AT, Settings
+from experiments.extreme_settings import COMMON, LOSSES, LR, MINERS, PER_CLASS, RECALL_AT, Settings, papers_recall
 from experiments.extreme_training import RESULT, SETTINGS, carry_out
 from experiments.tables import markdown
 
@@ -99,7 +99,7 @@ def table(rows: list[dict[str, Any]], benchmark: str) -> str:
     head = ["network", "miner", "loss", "seed", *(f"R@{k}, %" for k in ranks), "MAP@R, %", "R@1 of the paper, %"]
     body = []
     for row in (row for row in rows if row["benchmark"] == benchmark):
-        paper = PAPER.get((row["miner"], row["loss"]), {}).get(benchmark) if row["network"] == "resnet50" else None
+        paper = papers_recall(row)
         measured = [f"{100 * row[name]:.2f}" for name in (*(f"recall_at_{k}" for k in ranks), "map_at_r")]
         who = [row[name] for name in ("network", "miner", "loss", "seed")]
         body.append([*who, *measured, "" if paper is None else paper])
@@ -111,21 +111,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmark", choices=list(LAYOUTS))
     parser.add_argument("--data", type=Path, required=True, help="folder with the publisher's files")
-    parser.add_argument("--network", default="resnet50", choices=("resnet18", "resnet50"))
+    parser.add_argument("--network", default=COMMON["network"], choices=("resnet18", "resnet50"))
     parser.add_argument("--miner", default="EPHN", choices=list(MINERS))
     parser.add_argument("--loss", default="L2", choices=list(LOSSES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--weights", default="IMAGENET1K_V1", help="torchvision's name of them, or none")
+    parser.add_argument("--weights", default=COMMON["weights"], help="torchvision's name of them, or none")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--workers", type=int, default=4, help="processes that decode photographs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder in which each run has its own")
     parser.add_argument("--per-class", type=int, help="n; the paper's by default")
     parser.add_argument("--lr", type=float, help="the paper's by default")
-    parser.add_argument("--momentum", type=float, default=0.0)
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--dim", type=int, default=512, help="dimensions of the embedding")
-    parser.add_argument("--size", type=int, default=256, help="side of the images")
+    parser.add_argument("--momentum", type=float, default=COMMON["momentum"])
+    parser.add_argument("--epochs", type=int, default=COMMON["epochs"])
+    parser.add_argument("--batch", type=int, default=COMMON["batch"])
+    parser.add_argument("--dim", type=int, default=COMMON["dim"], help="dimensions of the embedding")
+    parser.add_argument("--size", type=int, default=COMMON["size"], help="side of the images")
     parser.add_argument("--every", type=int, default=5, help="epochs between looks at the recall")
     options = parser.parse_args(arguments)
     try:
