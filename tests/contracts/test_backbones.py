@@ -10,7 +10,7 @@ from domainmetric.randomness import isolated
 from tests.contracts.family import members, named
 from tests.reference import BACKBONE_FACTORIES
 
-SLOW = {"TimmBackbone": pytest.mark.slow}  # importing timm takes longer than all others together
+SLOW = {"TimmBackbone": [pytest.mark.slow, pytest.mark.timeout(600)]}  # importing timm takes longer than all others
 BACKBONES = [pytest.param(b, marks=SLOW.get(named(b), ()), id=named(b)) for b in members(Backbone, BACKBONE_FACTORIES)]
 every_backbone = pytest.mark.parametrize("backbone", BACKBONES)
 

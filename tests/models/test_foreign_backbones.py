@@ -236,6 +236,7 @@ def test_timm_is_asked_for_in_words_where_it_is_missing(monkeypatch: pytest.Monk
 
 
 @pytest.mark.slow  # importing timm takes longer than all others together
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm, an extra, is not installed")
 def test_timms_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     import timm
@@ -274,7 +275,9 @@ def test_timms_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["googlenet", "mobilenet_v3_small", "efficientnet_b0", "regnet_y_400mf", "vgg11_bn"])
+@pytest.mark.parametrize(
+    "name", ["googlenet", "mobilenet_v3_small", "efficientnet_b0", "regnet_y_400mf", "squeezenet1_1"]
+)
 def test_models_of_many_kinds_give_features_when_they_train(name: str) -> None:
     spec = TorchvisionBackbone(name=name)
     with isolated(0, "backbone"):
