@@ -17,7 +17,7 @@ _CHUNK = 512
 """Images at once: some 25 MB at 32x32x3, when they are widened to be hashed."""
 _LEVELS = np.arange(256)
 
-Hashes = UInt64[np.ndarray, " n"]
+Hashes = UInt64[np.ndarray, " _"]
 
 
 @dataclass(frozen=True, kw_only=True)
