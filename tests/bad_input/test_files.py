@@ -32,7 +32,7 @@ def read_here(path: Path) -> object:
     try:
         return mat_reader.read(path, MAX_CONTENT)
     except Exception as error:
-        formats._unreadable(path, formats.MAT, formats._named(error))
+        formats.unreadable(path, formats.MAT, formats.named(error))
 
 
 @pytest.fixture
