@@ -29,7 +29,7 @@ from domainmetric.alarms.base import Alarm
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {"domainmetric": cli.main, "python -m data_prep": data_prep.__main__.main}
-WIDE = {"COLUMNS": "100", "NO_COLOR": "1"}
+WIDE = {"COLUMNS": "92", "NO_COLOR": "1"}
 
 
 def found(name: str) -> Any:

@@ -28,7 +28,8 @@ NOT_HERE = ("make ", ".venv/bin/")
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder to work in, without the data of whoever runs the tests."""
+    """A folder with nothing but the recipes, and without the data of whoever runs the tests."""
+    (tmp_path / "experiments").symlink_to(DOCS.parent / "experiments")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DOMAINMETRIC_DATA", raising=False)
     monkeypatch.setitem(sys.modules, "page", ModuleType("page"))  # dataclasses look their module up
