@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy.io import savemat
 
+from data_prep import mat_reader
 from domainmetric.errors import DataError
 from experiments.extreme_layouts import CARS, CUB, INSHOP, LAYOUTS, SOP, Photographs, groupable
 from tests.experiments import made_photographs
@@ -139,6 +140,15 @@ def test_annotations_that_are_not_as_published(write: Callable[[Path], None], sa
     with pytest.raises(DataError) as caught:
         LAYOUTS["cars"](tmp_path)
     assert said in str(caught.value)
+
+
+def test_a_table_of_too_many_rows_is_refused_by_what_it_declares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mat_reader, "MAX_ROWS", 1)
+    made_photographs.annotations(tmp_path / "table.mat", "fname", ["a", "b"], [1, 2])
+    with pytest.raises(ValueError, match=r"'annotations' has \(1, 2\) elements, but at most 1 are read"):
+        mat_reader.read_table(tmp_path / "table.mat", "annotations", ["fname"])
 
 
 def test_a_mask_takes_files_and_labels_alike() -> None:
