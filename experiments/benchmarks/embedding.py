@@ -1,10 +1,10 @@
 """What a trained network costs in use, beside the bare network: arrays, and a folder of small PNG files.
 
 Command: `python -m experiments.benchmarks.embedding` (`--images 100000` for the whole folder; minutes). Weights are
-random, since they cost what trained ones do; the network is that of `quick_full`, and images are 32x32 and grey. With
-arrays, `Embedder` and the bare network take turns, batch by batch, so that both see the same machine. The folder is
-embedded in a process of its own, whose largest resident memory is told. The results go to
-`experiments/benchmarks/embedding.json` and `embedding.md`.
+random, since they cost what trained ones do; the network is that of `quick_full`, and images are grey and have the size
+of a run, 32x32, so that nothing is to be framed. With arrays, `Embedder` and the bare network take turns, so that both
+see the same machine. The folder is embedded in a process of its own, whose largest resident memory is told. The results
+go to `experiments/benchmarks/embedding.json` and `embedding.md`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
+from domainmetric import Mnist, Resize
 from domainmetric.data.augment import to_float
 from domainmetric.embedding.embedder import BATCH, Embedder
 from domainmetric.embedding.files import Embedding
@@ -56,7 +57,7 @@ class Row:
 def embedder() -> Embedder:
     """An embedder of random weights, as that of a run of `quick_full` would be."""
     experiment = quick_full()
-    pair = experiment.data
+    pair = replace(experiment.data, target=Mnist(framing=Resize()))
     torch.manual_seed(0)
     channels = {"source": pair.source.channels, "target": pair.target.channels}
     network = experiment.model.build(channels, SIDE, 10)  # type: ignore[arg-type]

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from domainmetric.anchors.approximate import CellSearch
 from domainmetric.cli import main
-from domainmetric.embedding import files
+from domainmetric.embedding import command, files
 from domainmetric.embedding.embedder import Embedder, match
 from domainmetric.embedding.files import Embedding
 from domainmetric.errors import DataError
@@ -45,7 +46,8 @@ def silent(*_: int) -> None:
 def test_an_interrupted_embedding_goes_on(
     folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "PART", 3)
+    monkeypatch.setattr(files, "BATCH", 2)
+    monkeypatch.setattr(files, "PART", 4)
     embedder = Embedder.load(folder, names=NAMES)
     work = Embedding(embedder=embedder, folder=pictures, domain="target", output=tmp_path / "out.npz")
 
@@ -65,7 +67,7 @@ def test_an_interrupted_embedding_goes_on(
     begun: list[tuple[int, int]] = []
     done: list[int] = []
     work.carry_out(lambda total, before: begun.append((total, before)), done.append)
-    assert begun == [(10, 3)] and sum(done) == 7 and not work.parts.exists()
+    assert begun == [(10, 4)] and done == [2, 2, 2] and not work.parts.exists()
     with np.load(work.output) as arrays:
         names = sorted(path.name for path in pictures.iterdir())
         assert list(arrays["path"]) == names and list(arrays["classes"]) == list(tiny.CLASSES)
@@ -140,6 +142,10 @@ def test_matches_are_a_table_and_a_page(
     assert len(rows) == 20 and [row["rank"] for row in rows[:2]] == ["1", "2"]
     names = sorted(path.name for path in pictures.iterdir())
     assert [row["match"] for row in rows] == [names[place] for place in found.index.flatten()]
+    asked: list[str] = []
+    monkeypatch.setattr(command, "CellSearch", lambda: asked.append("cells") or CellSearch(probed=1.0))
+    assert main([*words[:6], "-o", "cells.csv", "--search", "cells", "--file", FILE]) == 0
+    assert asked == ["cells"] and Path("cells.csv").read_text() == Path("matches.csv").read_text()
     page = Path("page.html").read_text()
     assert "0&lt;b&gt;&amp;.png" in page and "<b>&" not in page
     assert page.count('<div class="row">') == 10 and page.count("data:image/png") == 30

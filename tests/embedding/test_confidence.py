@@ -100,6 +100,7 @@ def test_what_is_not_known_has_no_name(embedder: Embedder, test_set: ImageSet) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_what_is_no_digit_is_told_from_digits(tmp_path: Path) -> None:
     """On the demo's pair: noise and smooth blobs, neither of which training saw, against handwritten test images."""
     experiment = replace(semantic_anchors(), runs_root=tmp_path)
