@@ -13,7 +13,7 @@ from domainmetric.losses.base import MetricLoss
 from domainmetric.miners.base import Miner
 from domainmetric.pairs import label_pairs
 from tests.contracts.family import members, named
-from tests.properties.profile import look
+from tests.properties.looks import look
 from tests.reference import listed
 
 miners = pytest.mark.parametrize("miner", members(Miner), ids=named)

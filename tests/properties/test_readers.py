@@ -22,7 +22,7 @@ from domainmetric.data.store import read_split, write_store
 from domainmetric.errors import DataError
 from domainmetric.types import ImageSet
 from tests.data_prep.official_files import idx, libsvm
-from tests.properties.profile import look
+from tests.properties.looks import look
 
 bytes_of_images = arrays.arrays(np.uint8, st.tuples(st.integers(1, 6), st.just(4), st.just(5)))
 

@@ -13,7 +13,7 @@ from domainmetric.data.epoch_groups import EpochGroupRows
 from domainmetric.data.matched_rows import MatchedRows
 from domainmetric.data.sampling import BalancedRows, GroupRows, ShuffledRows
 from domainmetric.errors import ConfigError
-from tests.properties.profile import look
+from tests.properties.looks import look
 
 counts = st.lists(st.integers(1, 15), min_size=2, max_size=6)
 seeds = st.integers(0, 2**31)
