@@ -111,3 +111,8 @@ def all_triplets(pairs: Pairs) -> list[tuple[int, int, int]]:
 def listed(triplets: Triplets) -> list[tuple[int, int, int]]:
     parts = (triplets.anchor.tolist(), triplets.positive.tolist(), triplets.negative.tolist())
     return list(zip(*parts, strict=True))
+
+
+def no_images(split: str) -> tuple[()]:
+    """What a user's function that gives images would be, without any."""
+    return ()

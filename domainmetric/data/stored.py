@@ -21,6 +21,7 @@ class Stored(Domain, ABC):
     """Images in a prepared store; a member adds its name, its channels, its classes and its framing."""
 
     framing: Framing
+    """How the images come to the size of the networks."""
 
     @property
     @abstractmethod

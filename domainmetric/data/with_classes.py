@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -28,7 +28,7 @@ class WithClasses(Domain):
 
     domain: Domain
     """The domain whose images these are."""
-    names: dict[str, str]
+    names: dict[str, str] = field(hash=False)  # a dict has no hash, and a spec must have one
     """The domain's name of a class -> what it is called here. Several may get one name; the order is that of the first
     of each."""
 

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +15,14 @@ import pytest
 from domainmetric.alarms.base import Alarm
 from domainmetric.anchors.base import AnchorStrategy
 from domainmetric.anchors.search import Search
+from domainmetric.data.digits import Mnist
 from domainmetric.data.domain import Domain
 from domainmetric.data.draws import Sampling, TargetSampling
+from domainmetric.data.folder import Folder, UnlabelledFolder
 from domainmetric.data.framing import CenterCrop, Framing
+from domainmetric.data.from_dataset import FromDataset
+from domainmetric.data.table import Table
+from domainmetric.data.with_classes import WithClasses
 from domainmetric.experiment import AdaptationPhase, BestScore, Phase, Selection, SourcePhase
 from domainmetric.geometry import Distance
 from domainmetric.losses.base import MetricLoss
@@ -37,6 +43,13 @@ FAMILIES: tuple[type, ...] = (
 FACTORIES: dict[type, dict[str, Callable[[], Any]]] = {
     Backbone: {**reference.BACKBONE_FACTORIES},
     Distance: {**reference.DISTANCE_FACTORIES},
+    Domain: {
+        "Folder": lambda: Folder(path=Path("photographs"), classes=("a", "b")),
+        "FromDataset": lambda: FromDataset(get=reference.no_images),
+        "Table": lambda: Table(path=Path("photographs.csv"), classes=("a", "b")),
+        "UnlabelledFolder": lambda: UnlabelledFolder(path=Path("photographs")),
+        "WithClasses": lambda: WithClasses(domain=Mnist(), names={"1": "one", "7": "seven"}),
+    },
     Framing: {"CenterCrop": lambda: CenterCrop(side=4)},
     Selection: {"BestScore": lambda: BestScore(score=Entropy())},
     Phase: {
