@@ -23,7 +23,7 @@ from domainmetric.training.checkpoint import read_tensors
 from domainmetric.training.stop import StopFlag
 from experiments import extreme_training
 from experiments.extreme_images import Decoded, FlipAndCrop
-from experiments.extreme_layouts import LAYOUTS, Photographs, sop
+from experiments.extreme_layouts import LAYOUTS, Photographs, cub
 from experiments.extreme_settings import COMMON, LR, PER_CLASS, RECALL_AT, Settings
 from experiments.extreme_training import CHECKPOINT, ENCODER, LOG, RESULT, Training, carry_out
 from experiments.extreme_triplet import main, table
@@ -32,7 +32,7 @@ from tests.experiments.made_photographs import TREES
 
 CPU = torch.device("cpu")
 SMALL = Settings(
-    benchmark="sop",
+    benchmark="cub",  # whose epochs have several steps: three
     network="shufflenet_v2_x0_5",  # small, and without dropout
     weights=None,
     miner="EPSHN",
@@ -145,17 +145,17 @@ def carried_out(folder: Path, data: Path, *, workers: int = 0, stop_after: tuple
         patch.setattr(extreme_training, "StopFlag", Flag)
         for Flag.left in stop_after:
             with pytest.raises(Interrupted, match="the same command goes on with it"):
-                carry_out(SMALL, sop(data), folder, device=CPU, workers=workers)
-        carry_out(SMALL, sop(data), folder, device=CPU, workers=workers)
+                carry_out(SMALL, cub(data), folder, device=CPU, workers=workers)
+        carry_out(SMALL, cub(data), folder, device=CPU, workers=workers)
     return folder
 
 
 @pytest.mark.usefixtures("no_handler_left")
 def test_a_run_is_the_same_wherever_it_stops_and_whoever_decodes(tmp_path: Path) -> None:
-    made_photographs.sop(tmp_path / "data")
+    made_photographs.cub(tmp_path / "data")
     whole = carried_out(tmp_path / "whole", tmp_path / "data")
     assert [row["epoch"] for row in csv.DictReader((whole / LOG).read_text().splitlines())] == ["0", "2", "3"]
-    stopped = carried_out(tmp_path / "stopped", tmp_path / "data", workers=2, stop_after=(1, 1))
+    stopped = carried_out(tmp_path / "stopped", tmp_path / "data", workers=2, stop_after=(2, 3))
     (one, _), (other, _) = read_tensors(whole / ENCODER), read_tensors(stopped / ENCODER)
     assert all(torch.equal(value, other[name]) for name, value in one.items())
     assert (whole / LOG).read_text() == (stopped / LOG).read_text()
@@ -202,11 +202,11 @@ def test_the_settings_are_the_papers() -> None:
 
 
 def test_the_momentum_is_taken_up_again(tmp_path: Path) -> None:
-    made_photographs.sop(tmp_path / "data")
+    made_photographs.cub(tmp_path / "data")
     (tmp_path / "run").mkdir()
 
     def training() -> Training:
-        return Training(SMALL, sop(tmp_path / "data"), tmp_path / "run", CPU, 0)
+        return Training(SMALL, cub(tmp_path / "data"), tmp_path / "run", CPU, 0)
 
     one, other = training(), training()
     one.update(torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 0, 1, 1]))
