@@ -44,11 +44,12 @@ check: $(STAMP)  ## style, types and floors, without running anything
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## losses and miners against pytorch-metric-learning 2.9.0, which is installed apart; then matching
+bench: $(STAMP)  ## losses and miners against pytorch-metric-learning 2.9.0, which is installed apart; then matching and embedding
 	$(BIN)/uv pip install -q --python $(BIN)/python --target .venv/bench --require-hashes --no-deps \
 		-r experiments/benchmarks/requirements.txt
 	PYTHONPATH=.venv/bench $(BIN)/python -m experiments.benchmarks.triplets
 	$(BIN)/python -m experiments.benchmarks.matching
+	$(BIN)/python -m experiments.benchmarks.embedding
 
 fix: $(STAMP)  ## format, and mend what can be mended without thought
 	$(BIN)/ruff check --fix .

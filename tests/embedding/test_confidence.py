@@ -137,6 +137,7 @@ def test_a_target_of_one_predicted_class_keeps_its_logits(embedder: Embedder) ->
     assert confidence.of_target(embedder.network, replace(data, target_train=images), seed=0).temperature == 1
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_what_is_not_there_cannot_reject(embedder: Embedder, test_set: ImageSet) -> None:
     made = embedder.embed(test_set.images[:3])
     with pytest.raises(ConfigError, match=r"reject must be one of 0.01, 0.02, 0.05, 0.1, 0.2, but is 0.5"):

@@ -85,6 +85,7 @@ def test_a_domain_frames_what_comes_from_elsewhere_as_its_own() -> None:
     assert not torch.equal(tiny.experiment(Path(), "mmd").data.source.frame(raw, 32), framed)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(
     ("pictures", "message"),
     [
@@ -120,6 +121,7 @@ def test_cells_that_are_all_looked_into_give_the_same(embedder: Embedder, images
     assert (few.similarity <= exact.similarity + 1e-6).all() and (few.index != exact.index).any()
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_what_cannot_be_matched_is_refused() -> None:
     z = np.ones((3, 4), np.float32)
     with pytest.raises(DataError, match=r"have the shapes \(3, 4\) and \(3, 3\)"):
@@ -128,6 +130,7 @@ def test_what_cannot_be_matched_is_refused() -> None:
         match(z, z, k=0)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_only_a_run_can_be_loaded_and_only_its_domains_asked(
     embedder: Embedder, images: np.ndarray, tmp_path: Path
 ) -> None:
