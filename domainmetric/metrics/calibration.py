@@ -63,15 +63,13 @@ def fit_temperature(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -
 def mixtures(
     images: UInt8[Tensor, "n h w c"], predicted: Int64[Tensor, " n"], *, generator: torch.Generator
 ) -> tuple[UInt8[Tensor, "m h w c"], Int64[Tensor, " m"]]:
-    """Mixtures of images of different predicted classes, and the class of the larger share.
+    """Mixtures of images of different predicted classes, and the class of the larger share; none of one class alone.
 
-    The generator lives on the CPU. Raises DataError where all are predicted to be of one class.
+    The generator lives on the CPU.
     """
     check_paired(predicted, len(images), name="Predicted classes")
     other = torch.randperm(len(images), generator=generator).to(images.device)
     rows = (predicted != predicted[other]).nonzero().squeeze(1)
-    if not len(rows):
-        raise DataError("Images of at least two predicted classes are needed to mix them, but all have the same class.")
     mixed = images[rows].float().mul_(SHARE).add_(images[other[rows]].float(), alpha=1 - SHARE)
     return mixed.round_().to(torch.uint8), predicted[rows]
 

@@ -100,10 +100,8 @@ def of_target(network: Network, data: RunData, *, seed: int) -> Confidence:
     images = data.target_train.images[rows]
     seen = encode(network, "target", images)
     predicted = seen.logits.argmax(1)
-    temperature = 1.0
-    if len(predicted.unique()) > 1:
-        mixed, labels = mixtures(images, predicted, generator=generator("cpu", seed, "mixtures"))
-        temperature = fit_temperature(encode(network, "target", mixed).logits, labels)
+    mixed, labels = mixtures(images, predicted, generator=generator("cpu", seed, "mixtures"))
+    temperature = fit_temperature(encode(network, "target", mixed).logits, labels) if len(labels) else 1.0
     means = prototypes(seen.z, predicted, seen.logits.shape[1])
     return Confidence(temperature=temperature, means=means, thresholds=thresholds(familiarity(seen.z, means)))
 

@@ -6,10 +6,10 @@ of a run, 32x32, so that nothing is to be framed. With arrays, `Embedder` and th
 see the same machine. The folder is embedded in a process of its own, whose largest resident memory is told. The results
 go to `experiments/benchmarks/embedding.json` and `embedding.md`.
 
-Finding (`--images 100000`, one thread, machine loaded, CPU time): arrays reach 89% of the bare network's throughput, 85 to
-91% in four measurements. A folder of small files reaches 47%, since reading one (88 us, most of it in Pillow) takes half
-as long as embedding it (160 us) and listing, keeping and compressing take as much again; 100,000 files need 1.3 GB, of
-which 1.0 GB are there before the first image, the imported libraries.
+Finding (`--images 100000`, one thread, machine loaded, CPU time): arrays reach 89% of the bare network's throughput,
+and 85 and 91% in two other measurements, of images that were framed, too. A folder of small files reaches 47%: reading
+one takes 88 us, most of it in Pillow, and embedding it 160; the rest goes into listing, keeping and compressing.
+100,000 files need 1.3 GB, of which the imported libraries take 1.0 before the first image.
 """
 
 from __future__ import annotations

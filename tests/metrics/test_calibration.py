@@ -67,9 +67,10 @@ def test_mixtures_are_of_two_classes_and_named_by_the_larger_share() -> None:
     assert (others.round() != labels).all() and set(others.round().tolist()) <= {0.0, 1.0, 2.0}
 
 
-def test_one_class_cannot_be_mixed() -> None:
-    with pytest.raises(DataError, match="at least two predicted classes"):
-        mixtures(torch.zeros(3, 2, 2, 1, dtype=torch.uint8), torch.ones(3).long(), generator=torch.Generator())
+def test_one_class_has_no_mixtures() -> None:
+    images = torch.zeros(3, 2, 2, 1, dtype=torch.uint8)
+    mixed, labels = mixtures(images, torch.ones(3).long(), generator=torch.Generator())
+    assert mixed.shape == (0, 2, 2, 1) and labels.shape == (0,)
 
 
 def test_familiarity_is_the_cosine_to_the_nearest_class_that_there_is() -> None:
