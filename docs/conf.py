@@ -43,5 +43,9 @@ python_maximum_signature_line_length = 80
 python_display_short_literal_types = True
 add_module_names = False
 toc_object_entries_show_parents = "hide"
-nitpicky = False
+nitpicky = True  # a name of this library that leads nowhere is a warning; those of other libraries have no page here
+nitpick_ignore_regex = [
+    ("py:.*", r"(torch|jaxtyping|numpy|PIL|albumentations|collections|pathlib)\..*"),
+    ("py:.*", r"Tensor|Float|ndarray|Path|Action"),
+]
 logging.getLogger("faiss.loader").setLevel(logging.WARNING)

@@ -84,7 +84,8 @@ class Public(Restructured):
     """Every public name of some packages, or of a path such as `metrics.selection.Entropy`."""
 
     def text(self) -> str:
-        names = [name for word in self.arguments[0].split() for name in of_package(word) or [word]]
+        words = self.arguments[0].split()
+        names = [name for word in words for name in (of_package(word) if word.islower() else [word])]
         return "\n".join(entry(name) for name in names)
 
 
