@@ -86,7 +86,9 @@ def test_official_weights_that_do_not_fit_are_refused(monkeypatch: pytest.Monkey
     assert str(caught.value).endswith("Take it from timm, with TimmBackbone(pretrained=True), or take another model.")
 
 
-@pytest.mark.parametrize("backbone", [TorchvisionBackbone(), SmallResNet18(), PRETRAINED], ids=repr)
+@pytest.mark.parametrize(
+    "backbone", [TorchvisionBackbone(), pytest.param(SmallResNet18(), marks=pytest.mark.slow), PRETRAINED], ids=repr
+)
 def test_a_copied_branch_answers_a_grey_image_alike(backbone: Backbone) -> None:
     model = network(backbone)
     model("source", images(3))  # so that the statistics are not those of the start

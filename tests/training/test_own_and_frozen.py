@@ -42,7 +42,10 @@ def alarms(folder: Path) -> list[str]:
     return [str(line) for line in read_log(folder) if "miswired" in str(line).lower()]
 
 
-@pytest.mark.parametrize("target", [SMALL, Frozen(backbone=SMALL)], ids=["trains", "frozen"])
+@pytest.mark.parametrize(
+    "target",
+    [pytest.param(SMALL, id="trains", marks=pytest.mark.slow), pytest.param(Frozen(backbone=SMALL), id="frozen")],
+)
 def test_frozen_backbones_stay_as_they_begin_and_the_head_learns(target: Backbone, tmp_path: Path) -> None:
     experiment = with_backbones(tmp_path, Frozen(backbone=SMALL), target)
     folder = train(experiment)
