@@ -24,9 +24,10 @@ Finding of `anchors_with_information` with `--phases.adapt.steps=300` (three see
 `experiments/results/ablate_anchors_with_information/`): seven strategies lie between 98.0 and 98.8, oracle 99.3, so
 the term hides how they differ. Random anchors 93.2 and pixel-nearest ones 90.4 are no better than none (93.3).
 
-Finding of `unbalanced` with the same steps (`experiments/results/ablate_anchors_unbalanced/`): propagation 92.6, nearest
-90.0, confident 89.1, prototype 88.7, cluster 88.3, transport 80.8 (relaxed 87.3), mutual 82.6, pixel 39.8, random 14.5,
-oracle 98.7. All but random and pixel end above source only (71 to 75) in every seed. `modifiers` has not been run.
+Finding of `unbalanced` with the same steps (`experiments/results/ablate_anchors_unbalanced/`): propagation 92.6,
+nearest 90.0, confident 89.1, prototype 88.7, cluster 88.3, transport 80.8 (relaxed 87.3), mutual 82.6, pixel 39.8,
+random 14.5, oracle 98.7. All but random and pixel end above source only (71 to 75) in every seed. `modifiers` has not
+been run.
 """
 
 from __future__ import annotations
