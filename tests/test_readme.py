@@ -81,6 +81,7 @@ def test_the_ablation_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_two_folders_are_a_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("domainmetric.runner.draw", lambda *_: None)
     own.folder(tmp_path / "photos", count=30)
     own.folder(tmp_path / "drawn", count=30, color=False)
     (tmp_path / "sketches").mkdir()
