@@ -39,7 +39,7 @@ _VERSION = 1  # of the conversion: raise it when the same images come to be stor
 class Items:
     """The images of one split, not yet read."""
 
-    pictures: Sequence[Picture]
+    pictures: Sequence[Picture] | NDArray[np.uint8] | Tensor
     labels: Int64[NDArray[np.int64], " n"] | None
 
 

@@ -227,7 +227,8 @@ def test_an_ablation_runs_skips_and_goes_on(file: Path, capsys: pytest.CaptureFi
 def test_failed_runs_are_reported_with_the_rest_complete(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ablate", "mine.py:failing", "--seeds", "1"]) == 1
     message = told(capsys)
-    assert "1 of 2 runs failed, the rest is complete. bad, seed 0: these images have vanished" in message
+    assert "1 of 2 runs failed, the rest is complete. bad, seed 0: The train split of 'sklearn_digits' " in message
+    assert "cannot be used. these images have vanished" in message
     assert record("ablations/failing") == {"good": ["finished"], "bad": ["failed"]}
     assert "good (baseline)" in Path("ablations/failing/table.md").read_text()
 
