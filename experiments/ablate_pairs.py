@@ -8,8 +8,8 @@ baseline is `nearest`.
 Command: `domainmetric ablate experiments/ablate_pairs.py:usps_to_mnist --seeds 3` (15 runs of about four minutes of one
 thread), then `domainmetric report ablations/usps_to_mnist`. Needs `python -m data_prep usps mnist svhn`.
 
-Not yet run. One run, `nearest` on USPS -> MNIST with 200 + 100 steps and smaller batches (seed 0), shows that the pair
-needs no change of the library: 85.9% before the adaptation, 96.1% after it (MNIST training images, oracle).
+Run in part: `usps_to_mnist --seeds 11 12 --phases.source.steps=300 --phases.adapt.steps=150`, 5 of 10 runs, at which it
+was stopped: nearest 98.28, 98.03; random 4.54, 6.58; pixel 74.10. The library needed no change for it.
 """
 
 from __future__ import annotations
