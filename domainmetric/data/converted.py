@@ -169,6 +169,18 @@ def slug(text: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in text.lower()).strip("_") or "images"
 
 
+def divided(
+    pictures: Sequence[Picture], labels: Int64[NDArray[np.int64], " n"] | None, test: NDArray[np.bool_], what: str
+) -> dict[Split, Items]:
+    """The items in their splits. Raises DataError where a split has no image."""
+    rows: dict[Split, NDArray[np.int64]] = {"train": (~test).nonzero()[0], "test": test.nonzero()[0]}
+    items = {
+        split: Items(pictures=[pictures[row] for row in chosen], labels=None if labels is None else labels[chosen])
+        for split, chosen in rows.items()
+    }
+    return checked_splits(items, what)
+
+
 def checked_splits(items: dict[Split, Items], what: str) -> dict[Split, Items]:
     """Raise DataError where a split has no image."""
     for split in SPLITS:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from domainmetric.data.converted import Converted, Items, check_share, checked_splits, slug, split_by_name
+from domainmetric.data.converted import Converted, Items, check_share, divided, slug, split_by_name
 from domainmetric.data.domain import SPLITS, Split
 from domainmetric.data.pictures import SUFFIXES
 from domainmetric.errors import DataError
@@ -57,7 +57,7 @@ class _Folder(Converted, ABC):
         """Whether the folder is made of one for each split."""
         return all((self.path / split).is_dir() for split in SPLITS)
 
-    def divided(self, names: Sequence[str], labels: np.ndarray | None) -> dict[Split, Items]:
+    def in_splits(self, names: Sequence[str], labels: np.ndarray | None) -> dict[Split, Items]:
         """Files below the folder, by their names relative to it, in their splits."""
         if self.has_splits():
             test = np.array([name.split("/")[0] == "test" for name in names], dtype=bool)
@@ -65,14 +65,7 @@ class _Folder(Converted, ABC):
             test = split_by_name(names, self.test_share)
         else:
             test = np.zeros(0, bool)
-        rows: dict[Split, np.ndarray] = {"train": (~test).nonzero()[0], "test": test.nonzero()[0]}
-        items = {
-            split: Items(
-                pictures=[self.path / names[row] for row in chosen], labels=None if labels is None else labels[chosen]
-            )
-            for split, chosen in rows.items()
-        }
-        return checked_splits(items, f"{self.path}")
+        return divided([self.path / name for name in names], labels, test, f"{self.path}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +94,7 @@ class Folder(_Folder):
             if len(parts) > depth + 1 and parts[depth] in place and (not depth or parts[0] in SPLITS):
                 names.append(name)
                 labels.append(place[parts[depth]])
-        return self.divided(names, np.array(labels, dtype=np.int64))
+        return self.in_splits(names, np.array(labels, dtype=np.int64))
 
     def _found(self) -> tuple[str, ...]:
         """The names of the class folders. Raises DataError where there are none."""
@@ -133,7 +126,7 @@ class UnlabelledFolder(_Folder):
         names = sorted(name for name, _ in walk(self.folder()))
         if self.has_splits():
             names = [name for name in names if name.split("/")[0] in SPLITS]
-        return self.divided(names, None)
+        return self.in_splits(names, None)
 
 
 def walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:

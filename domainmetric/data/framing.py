@@ -72,8 +72,7 @@ class CenterCrop(Framing):
                 f"CenterCrop(side={self.side}) cannot be cut from images of {height}x{width}. "
                 f"Use a side of at most {min(height, width)}, or framing=Pad()."
             )
-        top, left = (height - self.side) // 2, (width - self.side) // 2
-        return _resize(images[:, top : top + self.side, left : left + self.side], size)
+        return _central(images, self.side, size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +81,7 @@ class CentralSquare(Framing):
 
     def apply(self, images: UInt8[Tensor, "n h w c"], size: int) -> UInt8[Tensor, "n {size} {size} c"]:
         """See Framing.apply."""
-        height, width = images.shape[1:3]
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        return _resize(images[:, top : top + side, left : left + side], size)
+        return _central(images, min(images.shape[1:3]), size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +91,13 @@ class Resize(Framing):
     def apply(self, images: UInt8[Tensor, "n h w c"], size: int) -> UInt8[Tensor, "n {size} {size} c"]:
         """See Framing.apply."""
         return _resize(images, size)
+
+
+def _central(images: UInt8[Tensor, "n h w c"], side: int, size: int) -> UInt8[Tensor, "n {size} {size} c"]:
+    """The square of `side` pixels in the middle, resized."""
+    height, width = images.shape[1:3]
+    top, left = (height - side) // 2, (width - side) // 2
+    return _resize(images[:, top : top + side, left : left + side], size)
 
 
 def _resize(images: UInt8[Tensor, "n h w c"], size: int) -> UInt8[Tensor, "n {size} {size} c"]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from domainmetric.data.converted import Converted, Items, check_share, checked_splits, slug, split_by_name
+from domainmetric.data.converted import Converted, Items, check_share, divided, slug, split_by_name
 from domainmetric.data.domain import SPLITS, Split
 from domainmetric.errors import DataError, nearest
 
@@ -51,8 +51,9 @@ class Table(Converted):
 
     def fingerprint(self) -> str:
         """Of the table, and of the sizes and times of change of the images."""
-        digest = hashlib.sha256(self.path.read_bytes() if self.path.is_file() else b"")
-        for place in self._places(self._column(self._read(), self.image)):
+        places = self._places(self._column(self._read(), self.image))
+        digest = hashlib.sha256(self.path.read_bytes())
+        for place in places:
             try:
                 stat = place.stat()
             except OSError as error:
@@ -65,12 +66,7 @@ class Table(Converted):
         paths = self._column(table, self.image)
         labels = None if self.label is None else self._labels(self._column(table, self.label))
         places, test = self._places(paths), self._test(table, paths)
-        rows: dict[Split, np.ndarray] = {"train": (~test).nonzero()[0], "test": test.nonzero()[0]}
-        items = {
-            split: Items(pictures=[places[row] for row in chosen], labels=None if labels is None else labels[chosen])
-            for split, chosen in rows.items()
-        }
-        return checked_splits(items, f"{self.path}")
+        return divided(places, labels, test, f"{self.path}")
 
     def _read(self) -> Any:
         import pyarrow as pa

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from domainmetric.errors import ConfigError
+from domainmetric.models.network import evaluating
 
 
 def num_features(network: nn.Module, channels: int, image_size: int, what: str) -> int:
@@ -13,20 +14,16 @@ def num_features(network: nn.Module, channels: int, image_size: int, what: str) 
 
     `what` names it in errors. Raises ConfigError where it does not take such images, or gives something else.
     """
-    modes = {module: module.training for module in network.modules()}
     parameter = next(network.parameters(), None)
     images = torch.zeros(2, channels, image_size, image_size, device=None if parameter is None else parameter.device)
     try:
-        with torch.no_grad():
-            features = network.eval()(images)
+        with torch.no_grad(), evaluating(network):
+            features = network(images)
     except Exception as error:  # each network says in a way of its own what it does not take
         raise ConfigError(
             f"{what} does not take images of {channels} x {image_size} x {image_size}: {type(error).__name__}: "
             f"{str(error).strip() or 'it says nothing more'} Set image_size to one that it takes."
         ) from error
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
         raise ConfigError(f"{what} must turn images (n c s s) into features (n f), but of two images it makes {shape}.")

@@ -32,7 +32,7 @@ from domainmetric import Mnist, Resize
 from domainmetric.data.augment import to_float
 from domainmetric.embedding.embedder import BATCH, Embedder
 from domainmetric.embedding.files import Embedding
-from experiments.benchmarks.matching import HERE, Clock
+from experiments.benchmarks.matching import HERE, Clock, load, publish
 from experiments.svhn_to_mnist import quick_full
 from experiments.tables import markdown
 
@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
-        "load": round(float(Path("/proc/loadavg").read_text().split()[0]), 1) if sys.platform == "linux" else "unknown",
+        "load": load(),
     }
     head = ("", "images", "wall, s", "CPU, s", "images/s of CPU", "bare, CPU s", "of the bare throughput", "peak, MB")
     cells = (
@@ -173,11 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in rows
     )
     text = f"{markdown(head, cells)}\n\n{', '.join(f'{name} {value}' for name, value in facts.items())}; float32.\n"
-    chosen.results.mkdir(parents=True, exist_ok=True)
-    (chosen.results / "embedding.md").write_text(text)
-    found = {**facts, "rows": [{**asdict(row), "share": row.share} for row in rows]}
-    (chosen.results / "embedding.json").write_text(json.dumps(found, indent=1) + "\n")
-    print(text)
+    publish(chosen.results, "embedding", text, {**facts, "rows": [{**asdict(row), "share": row.share} for row in rows]})
     return 0
 
 

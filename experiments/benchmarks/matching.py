@@ -14,7 +14,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -270,15 +270,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
-        "load": round(float(Path("/proc/loadavg").read_text().split()[0]), 1) if sys.platform == "linux" else "unknown",
+        "load": load(),
     }
     text = f"{table(rows)}\n\n{', '.join(f'{name} {value}' for name, value in facts.items())}; float32, 32x32 grey.\n"
-    chosen.results.mkdir(parents=True, exist_ok=True)
-    (chosen.results / "matching.md").write_text(text)
-    found = {**facts, "rows": [{**asdict(row), "ratio_cpu": row.ratio} for row in rows]}
-    (chosen.results / "matching.json").write_text(json.dumps(found, indent=1) + "\n")
-    print(text)
+    publish(
+        chosen.results, "matching", text, {**facts, "rows": [{**asdict(row), "ratio_cpu": row.ratio} for row in rows]}
+    )
     return 0
+
+
+def load() -> float | str:
+    """Processes that want the machine, as Linux tells."""
+    return round(float(Path("/proc/loadavg").read_text().split()[0]), 1) if sys.platform == "linux" else "unknown"
+
+
+def publish(folder: Path, name: str, text: str, found: Mapping[str, Any]) -> None:
+    """Write a benchmark down as a page and as JSON, and print the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(text)
+    (folder / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(text)
 
 
 if __name__ == "__main__":

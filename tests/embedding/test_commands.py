@@ -19,14 +19,9 @@ from domainmetric.embedding.files import Embedding
 from domainmetric.errors import DataError
 from domainmetric.escaping import csv_cell
 from tests import tiny
-from tests.training.running import NAMES, short, train
+from tests.training.running import NAMES
 
 FILE = str(Path(tiny.__file__))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(short(tiny.experiment(tmp_path_factory.mktemp("runs"), "mmd")))
 
 
 @pytest.fixture

@@ -23,17 +23,6 @@ from domainmetric.types import Encoded, ImageSet
 from domainmetric.usage import calibration
 from experiments.demo import semantic_anchors
 from tests import tiny
-from tests.training.running import NAMES, short, train
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(short(tiny.experiment(tmp_path_factory.mktemp("runs"), "mmd")))
-
-
-@pytest.fixture(scope="module")
-def embedder(folder: Path) -> Embedder:
-    return Embedder.load(folder, names=NAMES, device="cpu")
 
 
 @pytest.fixture(scope="module")

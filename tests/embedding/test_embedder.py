@@ -15,12 +15,7 @@ from domainmetric.data.imbalanced import Imbalanced
 from domainmetric.embedding.embedder import Embedder, match
 from domainmetric.errors import ConfigError, DataError, RunFolderError
 from tests import tiny
-from tests.training.running import NAMES, short, train
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(short(tiny.experiment(tmp_path_factory.mktemp("runs"), "mmd")))
+from tests.training.running import NAMES
 
 
 @pytest.fixture(scope="module")

@@ -20,19 +20,9 @@ from domainmetric.embedding.embedder import Embedder
 from domainmetric.embedding.export import Export
 from domainmetric.errors import ConfigError
 from tests import tiny
-from tests.training.running import NAMES, short, train
+from tests.training.running import NAMES
 
 FILE = str(Path(tiny.__file__))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(short(tiny.experiment(tmp_path_factory.mktemp("runs"), "mmd")))
-
-
-@pytest.fixture(scope="module")
-def embedder(folder: Path) -> Embedder:
-    return Embedder.load(folder, names=NAMES, device="cpu")
 
 
 @pytest.fixture(scope="module")
