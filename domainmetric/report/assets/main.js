@@ -2,6 +2,7 @@
 
 function lead() {
   const finished = data.runs.filter((run) => run.values[0] !== null);
+  if (!finished.length && data.runs.some((run) => run.status === "finished")) return "The target's test images have no labels: see the scores that need none.";
   if (!finished.length) return "No run is finished yet.";
   if (data.kind === "run") return `${percent(finished[0].values[0], 2)} of the target's test images right, seed ${finished[0].seed}.`;
   const rows = variantRows().filter((row) => row.values[0].length);
