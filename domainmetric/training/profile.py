@@ -3,13 +3,19 @@
 Steps with the stopwatch and steps without it alternate, so that the sum of the parts can be held against what a step
 takes when nobody looks. They agree within 10% on a machine that does nothing else; the table says what came. On a GPU
 the stopwatch waits for the device at every boundary, so the sum lies above what overlapping work takes.
+
+After each step without the stopwatch comes one of the bare networks (`limit.py`), so that the share of the limit is one
+of neighbors.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from statistics import median
+from typing import Protocol
 
 import torch
 from lightning_fabric import Fabric
@@ -21,6 +27,7 @@ from domainmetric.models.network import Network
 from domainmetric.training import runtime
 from domainmetric.training.alarm_board import AlarmBoard
 from domainmetric.training.batches import Batches, RunData, data_root, load
+from domainmetric.training.limit import Limit, calls
 from domainmetric.training.loop import Watch, train
 from domainmetric.training.parts import Stopwatch, name_module
 from domainmetric.training.phases import build, new_network
@@ -45,6 +52,13 @@ class PhaseProfile:
     """Every part; what is done now and then is spread over the steps."""
     every: dict[str, int]
     """Steps between two occurrences of what is done now and then."""
+    limit: float
+    """A step of the bare networks."""
+
+    @property
+    def limit_share(self) -> float:
+        """Time of the bare networks over that of a step with all that is spread over the steps."""
+        return self.limit / (self.plain + sum(self.parts[name] for name in self.every))
 
     @property
     def feeding_share(self) -> float:
@@ -66,12 +80,41 @@ class PhaseProfile:
             f"  {'sum':<36}{total:>9.2f}{1:>9.1%}",
             f"  A step without the stopwatch: {self.plain:.2f} ms; with it: {self.watched:.2f} ms ({off:+.1%}).",
             f"  Data and augmentation together: {self.feeding_share:.1%} of a step.",
+            f"  The bare networks, forward and backward: {self.limit:.2f} ms, {self.limit_share:.1%} of a step.",
         ]
         if abs(off) > 0.1:
             lines.append(
                 "  The two differ by more than 10%: was the machine busy? Repeat it, or read the shares with care."
             )
         return "\n".join(lines)
+
+
+class Timer(Protocol):
+    """Sees the steps of a phase begin and end, and says when it has seen enough."""
+
+    def begin(self, step: int) -> None:
+        """A step begins."""
+
+    def end(self, step: int) -> None:
+        """The step is done."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether the training may stop."""
+
+
+@dataclass(eq=False)
+class Once:
+    """One step, which nobody times."""
+
+    enough: bool = False
+
+    def begin(self, step: int) -> None:
+        """Nothing to do."""
+
+    def end(self, step: int) -> None:
+        """It was the one."""
+        self.enough = True
 
 
 @dataclass(eq=False)
@@ -83,6 +126,10 @@ class Laps:
     """Steps between two occurrences of parts that are not in every step."""
     wanted: int
     """Ordinary steps of each kind to time."""
+    limit: Callable[[], None]
+    """A step of the bare networks."""
+    bare: list[float] = field(default_factory=list)
+    """Its times, one after each of `plain`."""
     plain: list[float] = field(default_factory=list)
     watched: list[dict[str, float]] = field(default_factory=list)
     rare: list[tuple[int, dict[str, float]]] = field(default_factory=list)
@@ -111,9 +158,15 @@ class Laps:
                 self.watched.append(seconds)
             self._stopwatch = None
             return
+        self.plain.append(self._elapsed())
+        self._since = time.perf_counter()
+        self.limit()
+        self.bare.append(self._elapsed())
+
+    def _elapsed(self) -> float:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        self.plain.append(time.perf_counter() - self._since)
+        return time.perf_counter() - self._since
 
     def is_rare(self, step: int) -> bool:
         """Whether the step is unlike others. The first one always is: it includes the loop's own start."""
@@ -133,7 +186,8 @@ class Laps:
             times = [seconds.get(name, 0.0) for step, seconds in self.rare if step % every == 0]
             parts[name] = 1e3 * sum(times) / len(times) / every
         plain = 1e3 * sum(self.plain) / len(self.plain)
-        return PhaseProfile(title=title, plain=plain, watched=total, parts=parts, every=self.every)
+        limit = median(bare / whole for bare, whole in zip(self.bare, self.plain, strict=True)) * plain
+        return PhaseProfile(title=title, plain=plain, watched=total, parts=parts, every=self.every, limit=limit)
 
 
 def profile(experiment: Experiment, *, steps: int = 30) -> str:
@@ -164,9 +218,10 @@ def measure_phase(
     if state.matcher is not None:
         every["bank refresh"] = experiment.banks.refresh_every
     every = {part: interval for part, interval in every.items() if interval > 1}
-    handles = name_parts(state)
     with closing(batches):
-        warm, laps = Laps(fabric.device, every, WARM_UP), Laps(fabric.device, every, steps)
+        limit = limit_of(fabric, experiment, phase, batches, state)
+        warm, laps = (Laps(fabric.device, every, count, limit) for count in (WARM_UP, steps))
+        handles = name_parts(state)
         for timer in (warm, laps):
             while not timer.enough:
                 run(fabric, experiment, phase, batches, state, timer)
@@ -179,7 +234,14 @@ def measure_phase(
     return laps.profile(title)
 
 
-def run(fabric: Fabric, experiment: Experiment, phase: Phase, batches: Batches, state: PhaseState, laps: Laps) -> None:
+def limit_of(fabric: Fabric, experiment: Experiment, phase: Phase, batches: Batches, state: PhaseState) -> Limit:
+    """The limit of a phase, which has not been trained yet: its first step tells what the network encodes."""
+    with calls(state.network) as passes:
+        run(fabric, experiment, phase, batches, state, Once())
+    return Limit(state.network, passes, batches.data, fabric)
+
+
+def run(fabric: Fabric, experiment: Experiment, phase: Phase, batches: Batches, state: PhaseState, laps: Timer) -> None:
     """Train from step 0 until enough is timed or the phase ends, and let `laps` see each step."""
 
     def advance(step: int, loss: float | None) -> None:

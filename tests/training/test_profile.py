@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from domainmetric.training import runtime
+from domainmetric.training.limit import Limit, calls
 from domainmetric.training.parts import Stopwatch, part
-from domainmetric.training.profile import PhaseProfile, measure
+from domainmetric.training.profile import Once, PhaseProfile, measure, run
 from tests import tiny
+from tests.training.running import wired
 
 CPU = torch.device("cpu")
 
@@ -51,11 +54,34 @@ def test_the_table(profiles: list[PhaseProfile]) -> None:
     assert f"Data and augmentation together: {profiles[1].feeding_share:.1%} of a step." in table
     assert all(name in table for name in profiles[1].parts)
     made_up = PhaseProfile(
-        title="x", plain=10.0, watched=12.0, parts={"data": 1.0, "augmentation": 2.0, "other": 9.0}, every={}
+        title="x",
+        plain=10.0,
+        watched=12.0,
+        parts={"data": 1.0, "augmentation": 2.0, "other": 9.0, "bank refresh": 2.0},
+        every={"bank refresh": 50},
+        limit=6.0,
     )
-    assert "together: 25.0% of a step." in made_up.table()
+    assert "together: 21.4% of a step." in made_up.table()
     assert "(+20.0%)" in made_up.table()
     assert "was the machine busy?" in made_up.table()
+    assert "forward and backward: 6.00 ms, 50.0% of a step." in made_up.table()
+
+
+def test_the_limit_encodes_what_a_step_encodes(tmp_path: Path) -> None:
+    experiment = tiny.full(tmp_path)
+    fabric = runtime.fabric(experiment.runtime)
+    state, batches = wired(experiment, "adapt")
+    with calls(state.network) as passes:
+        run(fabric, experiment, experiment.phases["adapt"], batches, state, Once())
+    assert passes == [("target", (48, 1, 16, 16)), ("source", (32 + 48, 3, 16, 16))]
+    limit = Limit(state.network, passes, batches.data, fabric)
+    before = {name: value.clone() for name, value in state.network.state_dict().items()}
+    with calls(limit.network) as made:
+        limit()
+    assert made == passes
+    for name, parameter in limit.network.named_parameters():
+        assert (parameter.grad is not None) == (not name.startswith("branches.source")), name
+    assert all(torch.equal(value, before[name]) for name, value in state.network.state_dict().items())
 
 
 def test_inner_parts_take_their_time_from_outer_ones(monkeypatch: pytest.MonkeyPatch) -> None:
