@@ -93,6 +93,26 @@ class Grey(Strokes):
         return 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unlabelled(Strokes):
+    """The target as it usually is."""
+
+    @property
+    def name(self) -> str:
+        return "grey"
+
+    @property
+    def channels(self) -> int:
+        return 1
+
+    @property
+    def classes(self) -> None:  # type: ignore[override]
+        return None
+
+    def load(self, split: Split, *, root: Path, size: int) -> ImageSet:
+        return ImageSet(images=Grey().load(split, root=root, size=size).images, labels=None, classes=())
+
+
 @cache
 def draw(domain: str, split: Split, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Images and labels, the classes in turn."""

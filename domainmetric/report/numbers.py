@@ -123,6 +123,7 @@ def gaps(study: Study) -> dict[str, Any]:
             "run": index,
             "rule": selection["rule"],
             "reported": _choice(selection),
+            "values": [dig(selection, ("scores", score)) for score in scores],
             "scores": [_choice(selection["would_choose"].get(score, {})) for score in scores],
         }
         for index, _, selection in chosen

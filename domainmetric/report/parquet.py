@@ -58,7 +58,7 @@ def _table(
         "embedding": vectors(part.z),
         "label": pa.array(names[label], pa.string()),
         "prediction": pa.array(names[prediction], pa.string()),
-        "correct": pa.array(part.label == part.prediction),
+        "correct": pa.array(part.label == part.prediction, mask=part.label < 0),
         "domain": pa.array([SIDES[side] for side in part.domain]),
         "dataset": pa.array([domains[side] for side in part.domain]),
         "split": pa.array([SPLIT] * count),

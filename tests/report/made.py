@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,12 @@ def run_folder(
     matches: bool = True,
     projected: bool = True,
     finished: bool = True,
+    labelled: bool = True,
 ) -> Path:
     """A run of the tiny pair. Its accuracies are made up; its rows, labels and images are those of the pair."""
     experiment = tiny.experiment(folder.parent, "triplet", seed=seed)
+    if not labelled:
+        experiment = replace(experiment, data=replace(experiment.data, target=tiny.Unlabelled()))
     domains = (experiment.data.source, experiment.data.target)
     hashes = {side: domain.hashes(folder, size=32) for side, domain in zip(("source", "target"), domains, strict=True)}
     machine = {"device": "cpu (1 threads)", "python": "3.11.7", "versions": {"torch": "2.15.0"}, "commit": "abc123"}
@@ -40,15 +44,17 @@ def run_folder(
         folder / "experiment.json",
         {"experiment": to_json(experiment) | {"name": name}, "data": hashes, "machine": machine},
     )
-    write_log(folder, accuracy)
+    write_log(folder, accuracy, labelled)
     if not finished:
         return folder
-    write(folder / "report.json", report(name, seed, accuracy))
+    told = report(name, seed, accuracy)
+    write(folder / "report.json", told if labelled else without_oracle(told))
     rng = np.random.default_rng(seed)
     label = np.tile(np.arange(NUM_TEST) % 4, 2)
     prediction = np.where(rng.random(len(label)) < accuracy, label, (label + 1) % 4)
     z = np.eye(4, 8)[label] + 0.1 * rng.normal(size=(len(label), 8))
     domain = np.repeat([0, 1], NUM_TEST)
+    label = label if labelled else np.where(domain == 0, label, -1)
     np.savez(folder / "embeddings.npz", z=z.astype(np.float32), label=label, prediction=prediction, domain=domain)
     if projected:
         source, target = choose_rows(NUM_TEST, NUM_TEST, seed=seed)
@@ -95,6 +101,7 @@ def report(name: str, seed: int, accuracy: float) -> dict[str, Any]:
         "retrieval": {"target_to_source": {"precision_at_1": accuracy - 0.1, "map_at_r": accuracy - 0.2}},
         "selection": {
             "rule": "LastCheckpoint",
+            "scores": {"entropy": -0.25, "snd": 3.5},
             **choice,
             "would_choose": {"entropy": choice, "snd": {**choice, "gap_oracle": 0.3}},
         },
@@ -103,14 +110,25 @@ def report(name: str, seed: int, accuracy: float) -> dict[str, Any]:
     }
 
 
-def write_log(folder: Path, accuracy: float) -> None:
+def without_oracle(told: dict[str, Any]) -> dict[str, Any]:
+    """The report of a run whose target has no labels."""
+    plain = {name: value for name, value in told.items() if name not in ("target_accuracy", "confusion")}
+    choice = {"step": 160}
+    selection = {**told["selection"], "would_choose": {"entropy": choice, "snd": {"step": 120}}}
+    selection = {name: value for name, value in selection.items() if not name.endswith("_oracle")}
+    anchors = {name: value for name, value in told["anchors"].items() if not name.endswith("_oracle")}
+    return {**plain, "retrieval": {}, "selection": selection, "anchors": anchors}
+
+
+def write_log(folder: Path, accuracy: float, labelled: bool = True) -> None:
     """Three evaluations, a loss at four hundred steps, and a value that is no number."""
     lines = [
         {"kind": "metrics", "step": step, "values": {"loss/total": 1 / step, "loss/triplet": accuracy}}
         for step in range(1, 401)
     ]
+    curves = {"score/entropy": (-1.5, -0.5, -0.25), **(CURVE if labelled else {})}
     for at, step in enumerate((100, 200, 400)):
-        lines.append({"kind": "metrics", "step": step, "values": {name: values[at] for name, values in CURVE.items()}})
+        lines.append({"kind": "metrics", "step": step, "values": {name: values[at] for name, values in curves.items()}})
     lines.append({"kind": "metrics", "step": 400, "values": {"gradient/source/triplet": "NaN"}})
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 

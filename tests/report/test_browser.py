@@ -42,10 +42,11 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """An ablation's page, and a single run's."""
+    """An ablation's page, a single run's, and that of a run whose target has no labels."""
     ablation = make(ablation_folder(tmp_path_factory.mktemp("ablation")), names=NAMES)
     run = make(run_folder(tmp_path_factory.mktemp("run") / "run", matches=False), names=NAMES)
-    return {"ablation": ablation.page, "run": run.page}
+    unlabelled = make(run_folder(tmp_path_factory.mktemp("unlabelled") / "run", labelled=False), names=NAMES)
+    return {"ablation": ablation.page, "run": run.page, "unlabelled": unlabelled.page}
 
 
 @pytest.fixture
@@ -111,6 +112,49 @@ def test_it_loads_without_complaint_and_without_a_request(show: Open, which: str
     for summary in page.locator("#curves summary").all():
         summary.click()
     assert page.locator("#curves svg path").count() > 0
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_target_without_labels_is_told_and_leaves_nothing_empty(show: Open, dark: bool) -> None:
+    page = show("unlabelled", dark=dark)
+    sections = page.locator("main > section").evaluate_all("all => all.map(one => one.id)")
+    assert sections == ["results", "curves", "gaps", "triplets", "map", "anchors", "how"]
+    assert page.locator("tbody:empty, section > h2:only-child, select:empty").count() == 0
+    assert "no accuracy is known" in page.locator("#lead").inner_text()
+    words = " ".join(page.locator(f"#{name}").inner_text() for name in ("curves", "gaps", "map", "anchors"))
+    assert "with labels that training does not see" not in words and "oracle" not in words.lower()
+    assert "The target has no labels, so there is no accuracy" in words
+    rows = [row.locator("td").all_inner_texts() for row in page.locator("#gaps tbody tr").all()]
+    assert rows == [["entropy", "-0.25", "160"], ["snd", "3.5", "120"]]
+    assert page.locator("#curves details[open] summary", has_text="Label-free scores").count() == 1
+
+
+def test_the_map_judges_no_image_without_a_label(show: Open) -> None:
+    page = show("unlabelled")
+    canvas, tip = page.locator("#map canvas.points"), page.locator("#map .tip.picture")
+    assert page.locator("#map-by").input_value() == "prediction"
+    canvas.focus()
+    told = set()
+    for _ in range(40):
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowUp")
+        truth, prediction = tip.inner_text().splitlines()[:2]
+        told.add((truth.partition(":")[0], "no label" in truth, prediction[-1] in "✓✗"))
+    assert told == {("source", False, True), ("target", True, False)}
+    page.select_option("#map-by", "right")
+    names = [text.split()[0] for text in page.locator("#map .legend button").all_inner_texts()]
+    assert names == ["no", "wrong", "right"]
+    assert page.locator("#map .legend .count").first.inner_text() == f"{NUM_TEST} / {NUM_TEST}"
+
+
+def test_the_page_is_whole_as_soon_as_it_is_loaded(browser: Browser, pages: dict[str, Path]) -> None:
+    """A screenshot is taken then. That pictures are decoded in time, nobody promises."""
+    page = browser.new_page(viewport=LAPTOP)
+    page.add_init_script("HTMLImageElement.prototype.decode = () => new Promise(() => {})")
+    for path in pages.values():
+        page.goto(path.as_uri())
+        assert page.locator("#how dl").count() == 1
+    page.close()
 
 
 def test_hostile_names_are_shown_as_text(show: Open) -> None:
@@ -267,7 +311,7 @@ def test_a_chosen_variant_is_shown_everywhere(show: Open) -> None:
         assert chosen == "nearest, seed 0"
 
 
-@pytest.mark.parametrize("which", ["ablation", "run"])
+@pytest.mark.parametrize("which", ["ablation", "run", "unlabelled"])
 def test_a_phone_scrolls_down_only(show: Open, which: str) -> None:
     page = show(which, size=PHONE, touch=True)
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]

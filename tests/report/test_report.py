@@ -6,13 +6,13 @@ import base64
 import io
 import json
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -260,15 +260,18 @@ def test_a_users_domain_needs_its_file(tmp_path: Path) -> None:
     assert Parsed(made).data["classes"] == ["0", "1", "2", "3"]
 
 
-def test_a_target_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    labelled = tiny.Grey.load
-
-    def unlabelled(self: tiny.Grey, *arguments: Any, **named: Any) -> ImageSet:
-        return replace(labelled(self, *arguments, **named), labels=None)
-
-    monkeypatch.setattr(tiny.Grey, "load", unlabelled)
-    data = Parsed(make(run_folder(tmp_path / "run"), names=NAMES)).data
-    assert set(data["anchors"]["targets"]["label"]) == {None}
+def test_a_target_without_labels(tmp_path: Path) -> None:
+    made = make(run_folder(tmp_path / "run", labelled=False), names=NAMES)
+    data = Parsed(made).data
+    assert set(data["anchors"]["targets"]["label"]) == {None} and data["runs"][0]["values"][0] is None
+    (row,) = data["gaps"]["rows"]
+    assert (row["values"], [score["step"] for score in row["scores"]]) == ([-0.25, 3.5], [160, 120])
+    assert made.embeddings is not None
+    table = pq.read_table(made.embeddings)
+    right = {
+        side: set(table.filter(pc.field("domain") == side)["correct"].to_pylist()) for side in ("source", "target")
+    }
+    assert right == {"source": {True, False}, "target": {None}}
 
 
 def test_runs_by_several_versions_of_the_code_are_told(tmp_path: Path, ablation: Made) -> None:

@@ -18,26 +18,12 @@ from domainmetric.data.pair import Pair
 from domainmetric.errors import ConfigError, DataError
 from domainmetric.experiment import AllLabels, FewLabels
 from domainmetric.runner import resume, run
-from domainmetric.serialize import user_names
 from domainmetric.training.batches import load
 from domainmetric.training.checkpoint import read_json
 from domainmetric.training.tracking import history
 from domainmetric.types import ImageSet
 from tests import tiny
 from tests.training.running import NAMES, report, same, short, train, weights
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unlabelled(tiny.Grey):
-    """The target as it usually is."""
-
-    @property
-    def classes(self) -> None:  # type: ignore[override]
-        return None
-
-    def load(self, split: Split, *, root: Path, size: int) -> ImageSet:
-        images = tiny.Grey().load(split, root=root, size=size)
-        return ImageSet(images=images.images, labels=None, classes=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +42,13 @@ class Turned(tiny.Grey):
         return ImageSet(images=images.images, labels=3 - images.labels, classes=self.names)
 
 
-def on(target: tiny.Grey, root: Path, unshared: str = "refuse", **changes: Any) -> Any:
+def on(target: tiny.Strokes, root: Path, unshared: str = "refuse", **changes: Any) -> Any:
     data = Pair(source=tiny.Colored(), target=target, unshared=unshared)  # type: ignore[arg-type]
     return replace(short(tiny.full(root)), data=data, **changes)
 
 
 def test_a_target_without_labels_from_training_to_the_report(tmp_path: Path) -> None:
-    folder = run(on(Unlabelled(), tmp_path))
+    folder = run(on(tiny.Unlabelled(), tmp_path))
     told = read_json(folder / "report.json")
     assert not [name for name in told if name.startswith("target_")] and "confusion" not in told
     assert set(told["retrieval"]) == {"within_source"} and "gap_oracle" not in told["selection"]
@@ -74,17 +60,17 @@ def test_a_target_without_labels_from_training_to_the_report(tmp_path: Path) -> 
     assert not (folder / "figures" / "confusion_matrix.png").exists()
     assert (folder / "figures" / "embedding_map.png").stat().st_size > 10_000
     assert "unknown: its test images have no labels" in usage.summary(told)
-    assert resume(folder, NAMES | user_names(globals())) == folder
+    assert resume(folder, NAMES) == folder
 
 
 def test_it_is_trained_as_one_whose_labels_are_not_read(tmp_path: Path) -> None:
-    without, reference = train(on(Unlabelled(), tmp_path / "a")), train(on(tiny.Grey(), tmp_path / "b"))
+    without, reference = train(on(tiny.Unlabelled(), tmp_path / "a")), train(on(tiny.Grey(), tmp_path / "b"))
     assert same(weights(without), weights(reference))
 
 
 def test_an_ablation_says_that_it_has_nothing_to_compare_by(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"compares accuracies .* but 'grey' has no labels"):
-        Ablation(name="a", folder=tmp_path, variants={"one": on(Unlabelled(), tmp_path)}, seeds=(0,))
+        Ablation(name="a", folder=tmp_path, variants={"one": on(tiny.Unlabelled(), tmp_path)}, seeds=(0,))
 
 
 def test_classes_in_another_order_are_matched_by_name(tmp_path: Path) -> None:
@@ -165,7 +151,7 @@ def test_the_drawn_labels_are_as_many_of_each_class_and_the_same_for_every_run()
     ("change", "told"),
     [
         ({"anchors": Oracle()}, "declare them with labelled_target=AllLabels"),
-        ({"data": Pair(source=tiny.Colored(), target=Unlabelled())}, "asks for labels, but 'grey' has none"),
+        ({"data": Pair(source=tiny.Colored(), target=tiny.Unlabelled())}, "asks for labels, but 'grey' has none"),
     ],
 )
 def test_a_few_labels_are_refused_where_they_cannot_serve(tmp_path: Path, change: dict[str, Any], told: str) -> None:

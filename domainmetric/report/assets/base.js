@@ -30,6 +30,8 @@ function s(tag, attributes = {}, ...children) {
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const percent = (value, digits = 1) => (value === null || value === undefined ? "–" : `${(100 * value).toFixed(digits)}%`);
 const whole = (value) => value.toLocaleString("en-US");
+// Whether runs are finished, and none of them had labels of the target's test images to be judged by.
+const unlabelled = data.shown.length > 0 && data.runs.every((run) => run.values[0] === null);
 const className = (index) => (index === null || index < 0 ? "no label" : data.classes[index] ?? `class ${index}`);
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -46,6 +48,7 @@ const UNITS = {
   share: (value) => percent(value, 0),
   points: (value) => (value === null ? "–" : (100 * value).toFixed(2)),
   number: short,
+  step: (value) => (value === null ? "–" : whole(value)),
   seconds: (value) => (value === null ? "–" : `${whole(Math.round(value))} s`),
 };
 

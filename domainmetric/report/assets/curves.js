@@ -132,11 +132,19 @@ function curveLegend() {
   }));
 }
 
+const ACCURACY = "eval/target/accuracy_oracle";
+
+// Whose labels the curves were judged by.
+function curveLabels() {
+  if (data.curves[ACCURACY]) return "Accuracy here is measured on target training images, with labels that training does not see.";
+  return unlabelled ? "The target has no labels, so there is no accuracy of it here." : "";
+}
+
 const PANELS = [
   ["Accuracy and match precision", /^(eval\/|anchors\/precision_oracle$)/, true, true],
   ["Losses", /^loss\//, true, false],
   ["Anchors", /^anchors\/(?!precision_oracle$)/, false, false],
-  ["Label-free scores", /^score\//, false, false],
+  ["Label-free scores", /^score\//, unlabelled, false],
   ["Triplets", /triplets\//, false, false],
   ["Gradient share of the terms", /^gradient\//, false, false],
   ["Collapse", /^collapse\//, false, false],
@@ -144,7 +152,7 @@ const PANELS = [
 ];
 
 function metricTitle(name) {
-  const known = { "eval/target/accuracy_oracle": "target accuracy during training (oracle)", "anchors/precision_oracle": "match precision (oracle)", "loss/total": "total loss" };
+  const known = { [ACCURACY]: "target accuracy during training (oracle)", "anchors/precision_oracle": "match precision (oracle)", "loss/total": "total loss" };
   return known[name] ?? name.replace(/^(loss|score|anchors|collapse)\//, "").replaceAll("_", " ").replaceAll("/", ", ");
 }
 

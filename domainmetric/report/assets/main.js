@@ -2,7 +2,7 @@
 
 function lead() {
   const finished = data.runs.filter((run) => run.values[0] !== null);
-  if (!finished.length && data.runs.some((run) => run.status === "finished")) return "The target's test images have no labels: see the scores that need none.";
+  if (unlabelled) return "The target's test images have no labels, so no accuracy is known: see the scores that need none.";
   if (!finished.length) return "No run is finished yet.";
   if (data.kind === "run") return `${percent(finished[0].values[0], 2)} of the target's test images right, seed ${finished[0].seed}.`;
   const rows = variantRows().filter((row) => row.values[0].length);
@@ -27,11 +27,9 @@ function build() {
     }
   });
   section("alarms", "Alarms", "What watched the training found something. An alarm is told once in a phase for each thing that it is about.", drawAlarms);
-  section("curves", "Over time", "Bold: mean over seeds; thin: each seed. Accuracy here is measured on target training images, with labels that training does not see.", drawCurves);
-  section("gaps", "Oracle gap", "How many points the checkpoint that a label-free score chooses stays behind the run's best one, judged by target labels; mean over seeds.", (element) => {
-    if (!data.gaps.rows.length) return false;
-    element.append(gapTable());
-  });
+  section("curves", "Over time", `Bold: mean over seeds; thin: each seed. ${curveLabels()}`, drawCurves);
+  if (unlabelled) section("gaps", "Label-free scores", "Of the reported checkpoint. How far it stays behind the run's best one cannot be told without target labels. Higher is better.", drawScores);
+  else section("gaps", "Oracle gap", "How many points the checkpoint that a label-free score chooses stays behind the run's best one, judged by target labels; mean over seeds.", drawGaps);
   section("confusion", "Confusion", "Target test images. Blue is right, red is wrong; color grows with the root of the share of the true class.", drawConfusions);
   section("triplets", "Triplets, early and late", "Each anchor's nearest positive and nearest negative at the first and the last kept look. Target items carry their matched labels.", drawScatters);
   section("map", "Embedding map", "Test images of both domains. Point at one, or tap it, for its picture; draw a lasso around many to open them below.", drawMap);
@@ -43,4 +41,5 @@ function build() {
   document.querySelector("nav").append(...sections.map(({ id, title }) => h("a", { href: `#${id}` }, title)));
 }
 
-Promise.all([...document.querySelectorAll("img[id^=sheet-]")].map((image) => image.decode())).then(build);
+// The page's load waits for its pictures, and whoever waits for the load, such as for a screenshot, sees it whole.
+addEventListener("load", build);

@@ -37,6 +37,7 @@ class EmbeddingMap {
     const select = (key, pairs) => {
       const one = h("select", { id: `map-${key}`, onchange: () => { this.points[key] = one.value; this.points.only = null; this.refresh(); } },
         ...pairs.map(([value, text]) => h("option", { value }, text)));
+      one.value = this.points[key];
       return one;
     };
     this.projection = select("projection", [["tsne", "t-SNE (neighborhoods)"], ["pca", "PCA (large distances)"]]);
@@ -123,10 +124,11 @@ class EmbeddingMap {
     const { points } = this;
     if (!points.lasso) return this.grid.replaceChildren();
     const chosen = [...points.lasso].filter((at) => points.shows(at));
-    const mistaken = chosen.filter((at) => points.mistaken(at)).length;
+    const labelled = chosen.filter((at) => points.labelled(at)), mistaken = labelled.filter((at) => !points.verdict(at)).length;
+    const judged = labelled.length === chosen.length ? "" : ` of ${whole(labelled.length)} with labels`;
     const more = chosen.length > GRID_LIMIT ? `, the first ${GRID_LIMIT} shown` : "";
     const figures = chosen.slice(0, GRID_LIMIT).map((at) => h("figure", {}, this.picture(at), h("figcaption", {}, points.words(at).slice(0, 2).join(", "))));
-    this.grid.replaceChildren(h("h3", {}, `${whole(chosen.length)} images in the lasso, ${whole(mistaken)} predicted wrongly${more}`), h("div", { class: "grid" }, ...figures));
+    this.grid.replaceChildren(h("h3", {}, `${whole(chosen.length)} images in the lasso, ${whole(mistaken)}${judged} predicted wrongly${more}`), h("div", { class: "grid" }, ...figures));
   }
 
   picture(at) { return thumb("map", this.points.cell(at), this.points.words(at).join(", ")); }

@@ -2,16 +2,19 @@
 // A point is a number, `at`, in the order of the run.
 
 const SIDES = ["source", "target"];
+const NO_LABEL = -1;
+const tone = (group) => (group === NO_LABEL ? css("--quiet") : color(group));
+const TRUTH = data.map?.items.label.some((label, at) => label >= 0 && data.map.items.side[at] === 1) ? "true class (oracle for the target)" : "true class (of the source)";
 const GROUPINGS = {
-  label: { title: "true class (oracle for the target)", of: (points, at) => points.label(at), name: className, color },
+  label: { title: TRUTH, of: (points, at) => points.label(at), name: className, color: tone },
   prediction: { title: "predicted class", of: (points, at) => points.prediction(at), name: className, color },
-  right: { title: "right or wrong", of: (points, at) => Number(points.right(at)), name: (group) => ["wrong", "right"][group], color: (group) => css(["--wrong", "--right"][group]) },
+  right: { title: "right or wrong", of: (points, at) => points.verdict(at), name: (group) => ["wrong", "right"][group] ?? className(group), color: (group) => css(["--wrong", "--right"][group] ?? "--quiet") },
   side: { title: "domain", of: (points, at) => points.side(at), name: (group) => SIDES[group], color },
 };
 
 class Points {
   run = data.map.variants[0];
-  by = "label";
+  by = unlabelled ? "prediction" : "label";
   projection = "tsne";
   domain = "both";
   only = null; // the one group that is to be seen
@@ -23,8 +26,8 @@ class Points {
   side(at) { return data.map.items.side[this.cell(at)]; }
   label(at) { return data.map.items.label[this.cell(at)]; }
   prediction(at) { return this.run.prediction[at]; }
-  right(at) { return this.label(at) === this.prediction(at); }
-  mistaken(at) { return this.label(at) >= 0 && !this.right(at); }
+  labelled(at) { return this.label(at) >= 0; }
+  verdict(at) { return this.labelled(at) ? Number(this.label(at) === this.prediction(at)) : NO_LABEL; }
   group(at) { return GROUPINGS[this.by].of(this, at); }
 
   ofDomain(at) { return this.domain === "both" || this.side(at) === Number(this.domain); }
@@ -34,7 +37,7 @@ class Points {
   words(at) {
     return [
       `${SIDES[this.side(at)]}: ${className(this.label(at))}`,
-      `predicted ${className(this.prediction(at))} ${this.mistaken(at) ? "✗" : "✓"}`,
+      `predicted ${className(this.prediction(at))}${[" ✗", " ✓"][this.verdict(at)] ?? ""}`,
       `test image ${whole(data.map.items.row[this.cell(at)])}`,
     ];
   }

@@ -126,6 +126,24 @@ function written(rows) {
   return sortable(body, columns);
 }
 
+// What each label-free score says of the reported checkpoint, and which one it would have chosen.
+function drawScores(element) {
+  const lines = data.gaps.rows.flatMap(({ run, values, scores }) => scores.map(({ step }, at) => ({ run, name: data.gaps.scores[at], value: values[at], step })));
+  if (!lines.length) return false;
+  const columns = [
+    { title: "score", words: true, key: (line) => line.name, text: (line) => line.name.replaceAll("_", " ") },
+    statistic("reported checkpoint", "number", (line) => line.value),
+    statistic("step that it would choose", "step", (line) => line.step),
+  ];
+  if (data.gaps.rows.length > 1) columns.unshift({ title: "variant", words: true, key: (line) => line.run, text: (line) => `${variantOf(line.run)}, seed ${data.runs[line.run].seed}` });
+  element.append(...data.gaps.rows.map(({ run, rule, reported }) => h("p", {}, `Reported${data.gaps.rows.length > 1 ? ` of ${variantOf(run)}` : ""}: step ${whole(reported.step)}, chosen by ${rule}.`)), sortable(lines, columns));
+}
+
+function drawGaps(element) {
+  if (!data.gaps.rows.length) return false;
+  element.append(gapTable());
+}
+
 // What each label-free score would have chosen: mean oracle gap over the seeds, in points.
 function gapTable() {
   const { scores, rows } = data.gaps;
