@@ -11,6 +11,7 @@ from torch import Tensor
 
 from domainmetric import durable
 from domainmetric.audit.record import audit_run
+from domainmetric.data.looked_once import looked_once
 from domainmetric.errors import Damaged, Interrupted, NotWritten, RunFolderError
 from domainmetric.experiment import Experiment
 from domainmetric.reporting import draw, summarize
@@ -43,6 +44,7 @@ from domainmetric.training.wandb_mirror import start_mirror
 Report = dict[str, Any]
 
 
+@looked_once()
 def run(experiment: Experiment) -> Path:
     """Do an experiment from its start. Returns the run folder, which holds everything.
 
@@ -71,6 +73,7 @@ def continuable(folder: Path) -> Iterator[None]:
         raise type(stopped)(f"{stopped} Continue with: domainmetric resume {folder}") from stopped
 
 
+@looked_once()
 def resume(folder: Path, names: Mapping[str, Any] | None = None, *, accept_changes: bool = False) -> Path:
     """Continue an interrupted run where its last checkpoint left it; a finished run is left as it is.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from domainmetric.data.looked_once import looked_once
 from domainmetric.errors import ConfigError
 from domainmetric.experiment import Experiment
 from domainmetric.serialize import CLASS, content_hash, to_json
@@ -60,6 +61,7 @@ class Ablation:
         """The variant that the others are compared with: the one named "baseline", else the first."""
         return BASELINE if BASELINE in self.variants else next(iter(self.variants))
 
+    @looked_once()
     def jobs(self, threads: int) -> list[Job]:
         """All runs, seed by seed within each variant; `threads` is for those that set none themselves.
 

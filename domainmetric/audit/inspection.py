@@ -13,6 +13,7 @@ from domainmetric import durable
 from domainmetric.audit.findings import of_target_oracle
 from domainmetric.audit.record import audit
 from domainmetric.audit.show import table, told
+from domainmetric.data.looked_once import looked_once
 from domainmetric.experiment import Experiment
 from domainmetric.training.batches import data_root, load
 from domainmetric.training.circumstances import data_hashes
@@ -27,6 +28,7 @@ class Inspection:
     """The contact sheet."""
 
 
+@looked_once()
 def inspect(experiment: Experiment, sheet: Path | None = None) -> Inspection:
     """Look at the data of an experiment. The contact sheet goes to `sheet`, or under the runs' root.
 

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from domainmetric.data.domain import SPLITS, Domain, Split
 from domainmetric.data.framing import Framing, Resize
+from domainmetric.data.looked_once import up_to_date
 from domainmetric.data.pictures import Picture, batches
 from domainmetric.data.store import Stream, content_hashes, read_manifest, read_split, write_streams
 from domainmetric.data.view_bank import Pipeline
@@ -85,10 +86,18 @@ class Converted(Domain, ABC):
 
     def convert(self, root: Path, size: int) -> str:
         """See to it that `root` has a store of these images as they are now. Returns its name."""
-        name, made = self.store_name(size), {"images": self.fingerprint()}
+        name, known = self.store_name(size), up_to_date()
+        if (place := (root / name).absolute()) not in known:
+            self.bring_up_to_date(root, name, size)
+            known.add(place)
+        return name
+
+    def bring_up_to_date(self, root: Path, name: str, size: int) -> None:
+        """Convert the images unless the store is one of these images as they are now."""
+        made = {"images": self.fingerprint()}
         with suppress(DataNotPrepared, DataError):  # no store, or a damaged one, is made anew
             if read_manifest(root, name).made == made:
-                return name
+                return
         items = self.items()
         with bar() as progress:
             number = sum(len(items[split].pictures) for split in SPLITS)
@@ -98,7 +107,6 @@ class Converted(Domain, ABC):
                 return self._stream(items[split], size, lambda done: progress.advance(task, done))
 
             write_streams(root, name, {s: stream(s) for s in SPLITS}, classes=self.classes or (), made=made)
-        return name
 
     def store_name(self, size: int) -> str:
         """The folder of the store: that of another size, framing or origin is another one."""

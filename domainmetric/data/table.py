@@ -38,7 +38,8 @@ class Table(Converted):
         if self.label is None and self.classes is not None:
             raise DataError("Table.classes are given, but Table.label names no column of labels.")
         if self.label is not None and self.classes is None:
-            object.__setattr__(self, "classes", tuple(sorted(set(self._column(self._read(), self.label)))))
+            names = self._column(self._table(self._content()), self.label)
+            object.__setattr__(self, "classes", tuple(sorted(set(names))))
 
     @property
     def name(self) -> str:
@@ -51,8 +52,9 @@ class Table(Converted):
 
     def fingerprint(self) -> str:
         """Of the table, and of the sizes and times of change of the images."""
-        places = self._places(self._column(self._read(), self.image))
-        digest = hashlib.sha256(self.path.read_bytes())
+        content = self._content()
+        places = self._places(self._column(self._table(content), self.image))
+        digest = hashlib.sha256(content)
         for place in places:
             try:
                 stat = place.stat()
@@ -62,21 +64,28 @@ class Table(Converted):
         return digest.hexdigest()
 
     def items(self) -> dict[Split, Items]:
-        table = self._read()
+        table = self._table(self._content())
         paths = self._column(table, self.image)
         labels = None if self.label is None else self._labels(self._column(table, self.label))
         places, test = self._places(paths), self._test(table, paths)
         return divided(places, labels, test, f"{self.path}")
 
-    def _read(self) -> Any:
-        import pyarrow as pa
-        from pyarrow import csv, parquet
-
+    def _content(self) -> bytes:
         if self.path.suffix.lower() not in (".csv", ".parquet"):
             raise DataError(f"A Table must be a .csv or .parquet file, but is {self.path}.")
         try:
-            return csv.read_csv(self.path) if self.path.suffix.lower() == ".csv" else parquet.read_table(self.path)
-        except (OSError, pa.ArrowException) as error:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read as a table: {error}.") from error
+
+    def _table(self, content: bytes) -> Any:
+        import pyarrow as pa
+        from pyarrow import csv, parquet
+
+        read = csv.read_csv if self.path.suffix.lower() == ".csv" else parquet.read_table
+        try:
+            return read(pa.BufferReader(content))
+        except pa.ArrowException as error:
             raise DataError(f"{self.path} cannot be read as a table: {error}.") from error
 
     def _column(self, table: Any, name: str) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from domainmetric.ablation.results import versions_note
+from domainmetric.data.looked_once import looked_once
 from domainmetric.figures.style import PALETTE
 from domainmetric.report import numbers, page, parquet
 from domainmetric.report.alarms import raised
@@ -32,6 +33,7 @@ class Made:
     """What could not be shown, and why."""
 
 
+@looked_once()
 def make(
     folder: Path, *, output: Path | None = None, data_root: Path | None = None, names: Mapping[str, Any] | None = None
 ) -> Made:
