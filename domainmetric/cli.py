@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from domainmetric.errors import DataNotPrepared, DomainMetricError, Interrupted, RunFolderError, UsageError, nearest
 from domainmetric.escaping import visible
+from domainmetric.team.process import follows, told_elsewhere
 from domainmetric.usage import HELP, complaint, only, option, summary
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return explain("interrupted.", 130, debug=debug)
     except DomainMetricError as error:
-        return explain(str(error), status(error), debug=debug)
+        return 0 if told_elsewhere(error) else explain(str(error), status(error), debug=debug)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -111,6 +112,8 @@ def run_command(words: list[str]) -> None:
     try:
         folder = run(experiment)
     except DataNotPrepared as missing:
+        if "TORCHELASTIC_RUN_ID" in os.environ:  # each of torchrun's processes would
+            raise
         prepare(experiment, missing)
         folder = run(experiment)
     finish(folder)
@@ -135,8 +138,9 @@ def prepare(experiment: Experiment, missing: DataNotPrepared) -> None:
 
 def finish(folder: Path) -> None:
     """Say what a finished run reached, and its folder on the last line."""
-    print(visible(summary(json.loads((folder / "report.json").read_text()))))
-    print(folder)
+    if not follows():
+        print(visible(summary(json.loads((folder / "report.json").read_text()))))
+        print(folder)
 
 
 def resume_command(words: list[str]) -> None:

@@ -14,8 +14,9 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +29,18 @@ PASSING = frozenset({errno.EIO, errno.EINTR, errno.EAGAIN})
 PAUSES_S = (0.05, 0.2, 0.8)
 """How long to wait before each further attempt; then it is given up."""
 PARTIAL = ".partial"
+
+_muted: ContextVar[bool] = ContextVar("domainmetric_muted", default=False)
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Within it nothing is written, made, deleted or locked: where processes share a run, another does so for all."""
+    before = _muted.set(True)
+    try:
+        yield
+    finally:
+        _muted.reset(before)
 
 
 def persist(path: Path, attempt: Callable[[], T]) -> T:
@@ -47,6 +60,8 @@ def persist(path: Path, attempt: Callable[[], T]) -> T:
 
 def write(path: Path, payload: bytes, *, keep: Path | None = None) -> None:
     """Write a file whole. The file that bore its name becomes `keep`, once the new one is known to be good."""
+    if _muted.get():
+        return
     beside = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
 
     def attempt() -> None:
@@ -99,6 +114,8 @@ def sync_folder(folder: Path) -> None:
 
 def make_folder(path: Path) -> bool:
     """Make a folder, and those above it. Returns whether it is new."""
+    if _muted.get():
+        return False
     if not path.parent.is_dir():
         make_folder(path.parent)
 
@@ -116,6 +133,8 @@ def make_folder(path: Path) -> bool:
 
 def remove(path: Path) -> None:
     """Delete a file, if it is there."""
+    if _muted.get():
+        return
 
     def attempt() -> None:
         with suppress(FileNotFoundError):
@@ -135,9 +154,9 @@ class Growing:
 
     def __init__(self, path: Path) -> None:
         """Open or make the file; a torn last line does not count, and goes with the next line that is added."""
-        self.path = path
+        self.path = Path(os.devnull) if _muted.get() else path
         self._handle: int | None = self._open()
-        self.size = path.read_bytes().rfind(b"\n") + 1
+        self.size = self.path.read_bytes().rfind(b"\n") + 1
         """Bytes in whole lines."""
 
     @property
@@ -147,6 +166,8 @@ class Growing:
 
     def add(self, line: bytes) -> None:
         """Add a line, or nothing. Raises NotWritten."""
+        if _muted.get():
+            return
 
         def attempt() -> None:
             os.ftruncate(self._open_handle(), self.size)  # what an attempt before, or a killed process, left
@@ -157,6 +178,8 @@ class Growing:
 
     def sync(self) -> None:
         """Flush it to the disk. Raises NotWritten."""
+        if _muted.get():
+            return
         try:
             os.fsync(self._open_handle())
         except OSError:  # the system may have dropped pages: those that are still in memory are written anew
@@ -164,6 +187,8 @@ class Growing:
 
     def replace(self, content: bytes) -> None:
         """Exchange all lines for others, in one move. Raises NotWritten."""
+        if _muted.get():
+            return
         self.close()
         try:
             write(self.path, content)
@@ -187,11 +212,14 @@ class Growing:
 
 def open_lock(path: Path) -> int:
     """A handle of a file that serves as a lock; closing it gives the lock back, and so does the end of the process."""
-    return persist(path, lambda: os.open(path, os.O_RDWR | os.O_CREAT, 0o644))
+    place = Path(os.devnull) if _muted.get() else path
+    return persist(place, lambda: os.open(place, os.O_RDWR | os.O_CREAT, 0o644))
 
 
 def take_lock(handle: int) -> bool:
     """Whether the lock is ours now."""
+    if _muted.get():
+        return True
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

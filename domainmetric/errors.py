@@ -52,6 +52,10 @@ class RunFolderError(DomainMetricError, ValueError):
     """A folder is not a run, is damaged, or is in use by another process."""
 
 
+class OtherMachine(RunFolderError):
+    """A run was trained on a machine that differs from this one, in device or software, and is not continued here."""
+
+
 class Damaged(RunFolderError):
     """A file of a run folder does not hold what was written there."""
 
@@ -62,6 +66,10 @@ class NotWritten(RunFolderError):
 
 class Alarmed(DomainMetricError):
     """An alarm stopped the run, as the experiment asked."""
+
+
+class ProcessLost(DomainMetricError):
+    """Another process of a run on several devices has ended, or does not answer."""
 
 
 class Interrupted(DomainMetricError):

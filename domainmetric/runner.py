@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric import Fabric
+from rich.console import Console
 from torch import Tensor
 
 from domainmetric import durable
 from domainmetric.audit.record import audit_run
 from domainmetric.data.looked_once import looked_once
-from domainmetric.errors import Damaged, Interrupted, NotWritten, RunFolderError
+from domainmetric.errors import ConfigError, Damaged, Interrupted, NotWritten, OtherMachine, RunFolderError
 from domainmetric.experiment import Experiment
 from domainmetric.reporting import draw, summarize
 from domainmetric.serialize import from_json, known_names, to_json
+from domainmetric.team.base import Team
+from domainmetric.tracking import Tracking
 from domainmetric.training import confidence, runtime
 from domainmetric.training import folder as run_folder
 from domainmetric.training.batches import data_root, load
@@ -50,12 +55,31 @@ def run(experiment: Experiment) -> Path:
 
     Raises DataNotPrepared, naming the command that prepares it, and Interrupted when asked to stop.
     """
-    return carry_out(new_folder(experiment), experiment)
+    record = describe(experiment)  # before other processes are started, since it may have to be said what is missing
+    fabric = runtime.fabric(experiment.runtime)
+    asked = experiment.runtime.devices * experiment.runtime.num_nodes
+    if fabric.world_size != asked:
+        raise ConfigError(
+            f"This is one of {fabric.world_size} processes that torchrun has started, but runtime.devices x "
+            f"runtime.num_nodes is {asked}. Make them agree."
+        )
+    team = runtime.assemble(fabric)
+    folder = Path(team.told(lambda: str(record_in_folder(experiment, record))))
+    return carry_out(folder, experiment, fabric, team)
 
 
 def new_folder(experiment: Experiment) -> Path:
     """A run folder with its record, in which nothing has been done yet: `resume` begins it. Raises DataNotPrepared."""
-    record = {"experiment": to_json(experiment), **circumstances(experiment)}
+    return record_in_folder(experiment, describe(experiment))
+
+
+def describe(experiment: Experiment) -> dict[str, Any]:
+    """What a run folder records of its run. Raises DataNotPrepared."""
+    return {"experiment": to_json(experiment), **circumstances(experiment)}
+
+
+def record_in_folder(experiment: Experiment, record: Mapping[str, Any]) -> Path:
+    """A new run folder that holds a record."""
     folder = run_folder.create(experiment)  # made last: what cannot be recorded leaves no folder behind
     with continuable(folder):
         write_json(folder / run_folder.EXPERIMENT, record)
@@ -80,7 +104,9 @@ def resume(folder: Path, names: Mapping[str, Any] | None = None, *, accept_chang
     `names` are the classes and functions of a user's file, where the run used one (`serialize.user_names`). Where the
     run depends on something that has changed since, `accept_changes` waives the refusal, and the log tells so.
     """
-    return carry_out(folder, read_experiment(folder, names), accept_changes=accept_changes)
+    experiment = read_experiment(folder, names)
+    fabric = runtime.fabric(experiment.runtime)
+    return carry_out(folder, experiment, fabric, runtime.assemble(fabric), accept_changes=accept_changes)
 
 
 def read_experiment(folder: Path, names: Mapping[str, Any] | None = None) -> Experiment:
@@ -93,62 +119,73 @@ def read_experiment(folder: Path, names: Mapping[str, Any] | None = None) -> Exp
     return experiment
 
 
-def carry_out(folder: Path, experiment: Experiment, *, accept_changes: bool = False) -> Path:
-    """Do what is left to do of a run, alone in its folder."""
-    with continuable(folder), run_folder.lock(folder):
-        if not (folder / run_folder.REPORT).is_file():
+def carry_out(
+    folder: Path, experiment: Experiment, fabric: Fabric, team: Team, *, accept_changes: bool = False
+) -> Path:
+    """Do what is left to do of a run, alone in its folder. Of a team, one process writes."""
+    with nullcontext() if team.leads else durable.muted(), continuable(folder), run_folder.lock(folder):
+        if not team.told((folder / run_folder.REPORT).is_file):
             durable.sweep(folder)
-            work(folder, experiment, accept_changes=accept_changes)
+            work(folder, experiment, fabric, team, accept_changes=accept_changes)
         for name in (CHECKPOINT, PREVIOUS):
             durable.remove(folder / name)
+    team.wait()
     return folder
 
 
-def work(folder: Path, experiment: Experiment, *, accept_changes: bool) -> None:
+def work(folder: Path, experiment: Experiment, fabric: Fabric, team: Team, *, accept_changes: bool) -> None:
     """Train what is left to train, evaluate, and write the report."""
-    fabric = runtime.fabric(experiment.runtime)
     with runtime.arithmetic(experiment.runtime):
-        now = {**circumstances(experiment), "machine": runtime.description(fabric.device)}
-        changes = compare(folder, now, accept_changes=accept_changes)
+        now = {**circumstances(experiment), "machine": runtime.description(fabric.device, team.size)}
+        changes = team.told(lambda: compare(folder, now, accept_changes=accept_changes))
         check_head(experiment)
         with (
-            closing(start_mirror(folder, experiment.tracking)),
+            closing(start_mirror(folder, experiment.tracking if team.leads else Tracking(wandb="off"))),
             closing(Log(folder)) as log,  # closed before the mirror, which then knows that nothing follows
             StopFlag() as stop,
-            Progress() as progress,
+            Progress(console=None if team.leads else Console(quiet=True)) as progress,
         ):
             record_circumstances(folder, now, changes, log)
             data = load(experiment, data_root(experiment), fabric.device)
             session = Session(
                 folder=folder,
-                experiment=experiment,
+                experiment=replace(experiment, runs_root=folder.parent),  # what runs share lies beside them, wherever
                 fabric=fabric,
+                team=team,
                 data=data,
                 data_hashes=now["data"],
-                look=Look.choose(experiment, data),
+                look=Look.choose(experiment, data, team),
                 network=new_network(experiment, fabric.device),
                 log=log,
                 progress=progress,
                 stop=stop,
             )
             check_room(experiment, folder, session.network)
+            if not team.leads:
+                team.wait()  # until what is there to go on from has been put in order
             record, saved = start(session)
-            if saved is None:
+            if team.leads:
+                team.wait()
+            if saved is None and team.leads:
                 session.network.load_pretrained()
                 audit_run(session)
-            finish(session, record, train_phases(session, record, saved), now["machine"])
+            team.wait()
+            state = train_phases(session, record, saved)
+            if team.leads:
+                finish(session, record, state, now["machine"])
 
 
 def compare(folder: Path, now: Mapping[str, Any], *, accept_changes: bool) -> list[str]:
     """What has changed since the run was made or, for the machine, since it was trained, and was accepted.
 
-    Raises RunFolderError where it was not.
+    Raises RunFolderError where it was not, and OtherMachine where nothing but the machine has changed.
     """
     written = read_json(folder / run_folder.EXPERIMENT)
     trained = (folder / CHECKPOINT).is_file() or (folder / PREVIOUS).is_file()
     changes = differences(written, {name: value for name, value in now.items() if trained or name != "machine"})
     if changes and not accept_changes:
-        raise RunFolderError(
+        elsewhere = all(change.startswith("machine: ") for change in changes)
+        raise (OtherMachine if elsewhere else RunFolderError)(
             f"{folder} cannot be continued as it was begun: {'; '.join(changes)}. Restore what has changed, or begin a "
             f"new run; or continue it all the same, with other numbers: domainmetric resume {folder} --accept-changes"
         )

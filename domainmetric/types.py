@@ -82,10 +82,13 @@ def check_labels(labels: Tensor, num_images: int, num_classes: int) -> None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SourceBatch:
-    """Augmented source images with their labels and their rows in the source training set."""
+    """Augmented source images with their labels and their rows in the source training set.
+
+    Where several processes share a run, each has the `images` of its own share alone, here and in the other batches.
+    """
 
     rows: Int64[Tensor, " n"]
-    images: Float[Tensor, "n c h w"]
+    images: Float[Tensor, "own c h w"]
     labels: Int64[Tensor, " n"]
 
 
@@ -94,8 +97,8 @@ class TargetBatch:
     """Target images, augmented and clean, with their rows in the target training set. No labels, by construction."""
 
     rows: Int64[Tensor, " m"]
-    images: Float[Tensor, "m c h w"]
-    clean: Float[Tensor, "m c h w"]
+    images: Float[Tensor, "own c h w"]
+    clean: Float[Tensor, "own c h w"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,7 +106,7 @@ class LabelledTargetBatch:
     """Target images with labels: the separate stream of few-shot, supervised and oracle experiments alone."""
 
     rows: Int64[Tensor, " l"]
-    images: Float[Tensor, "l c h w"]
+    images: Float[Tensor, "own c h w"]
     labels: Int64[Tensor, " l"]
 
 

@@ -21,11 +21,16 @@ LOGITS = ("src_imgs_features_logits", "target_imgs_features_logits")
 
 
 def to_adapt(step: Step) -> dict[str, Tensor]:
-    """A step's images, rows, source labels, domains (0 and 1), embeddings and logits. It has no target labels."""
+    """A step's images, rows, source labels, domains (0 and 1), embeddings and logits. It has no target labels.
+
+    Where several processes share a step, no one has all of the images, and they are left out.
+    """
     encoded = {"src": step.encoded_source, "target": step.aligned()}
     assert step.target is not None  # it was encoded
-    found = {"src_imgs": step.source.images, "src_labels": step.source.labels, "src_sample_idx": step.source.rows}
-    found |= {"target_imgs": step.target.images, "target_sample_idx": step.target.rows}
+    found = {"src_labels": step.source.labels, "src_sample_idx": step.source.rows}
+    found["target_sample_idx"] = step.target.rows
+    if len(step.source.images) == len(step.source.rows):  # else other processes have the rest
+        found |= {"src_imgs": step.source.images, "target_imgs": step.target.images}
     for number, (name, made) in enumerate(encoded.items()):
         found[f"{name}_domain"] = torch.full((len(made.z),), number, device=made.z.device)
         found[f"{name}_imgs_features"] = at_least_float32(made.z)

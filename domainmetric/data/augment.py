@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from domainmetric.data.views import Rows, Views, ViewStream
+from domainmetric.data.views import Rows, Share, Views, ViewStream
 from domainmetric.errors import ConfigError
 from domainmetric.randomness import generator
 
@@ -41,25 +41,44 @@ class Augment(Views):
         if self.grey and channels == 1:
             raise ConfigError("Augment.grey does nothing to images with one channel. Leave it at 0 for this domain.")
 
-    def open(self, images: UInt8[Tensor, "n h w c"], rows: Rows, *, seed: int, name: str, num_steps: int) -> ViewStream:
-        return DeviceStream(self, images, rows, seed, name)
+    def open(
+        self,
+        images: UInt8[Tensor, "n h w c"],
+        rows: Rows,
+        *,
+        seed: int,
+        name: str,
+        num_steps: int,
+        share: Share = slice,
+    ) -> ViewStream:
+        return DeviceStream(self, images, rows, seed, name, share)
 
-    def __call__(self, images: UInt8[Tensor, "n h w c"], generator: torch.Generator) -> Float[Tensor, "n c h w"]:
-        """Views in [0, 1] of uint8 images; `generator` must live on the images' device."""
-        n, device = len(images), images.device
+    def __call__(
+        self,
+        images: UInt8[Tensor, "n h w c"],
+        generator: torch.Generator,
+        *,
+        within: tuple[slice, int] | None = None,
+    ) -> Float[Tensor, "n c h w"]:
+        """Views in [0, 1] of uint8 images; `generator` must live on the images' device.
+
+        Where the images are part of a batch that others make views of too, `within` tells their places and how many it
+        has: numbers are drawn for all of it.
+        """
+        (place, n), device = within or (slice(len(images)), len(images)), images.device
         x = images.permute(0, 3, 1, 2).float()
         if self.affine:
-            theta = torch.randn(n, 2, 3, device=device, generator=generator) * self.affine
+            theta = torch.randn(n, 2, 3, device=device, generator=generator)[place] * self.affine
             theta[:, 0, 0] += 1
             theta[:, 1, 1] += 1
             grid = F.affine_grid(theta, list(x.shape), align_corners=False)
             x = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
         x = x.contiguous()  # colors are changed plane by plane, several times faster than pixel by pixel
         if self.grey:
-            grey = torch.rand(n, 1, 1, 1, device=device, generator=generator) < self.grey
+            grey = torch.rand(n, 1, 1, 1, device=device, generator=generator)[place] < self.grey
             x.lerp_(x.mean(1, keepdim=True), grey.float())
         if self.invert:
-            flip = torch.rand(n, 1, 1, 1, device=device, generator=generator) < self.invert
+            flip = torch.rand(n, 1, 1, 1, device=device, generator=generator)[place] < self.invert
             x.mul_(torch.where(flip, -1 / 255, 1 / 255)).add_(flip)
         else:
             x.mul_(1 / 255)
@@ -69,20 +88,23 @@ class Augment(Views):
 class DeviceStream(ViewStream):
     """Views made on the images' device when they are asked for, those of matched anchors too."""
 
-    def __init__(self, augment: Augment, images: UInt8[Tensor, "n h w c"], rows: Rows, seed: int, name: str) -> None:
+    def __init__(
+        self, augment: Augment, images: UInt8[Tensor, "n h w c"], rows: Rows, seed: int, name: str, share: Share
+    ) -> None:
         self._augment, self._images, self._rows = augment, images, rows
-        self._seed, self._name = seed, name
+        self._seed, self._name, self._share = seed, name, share
 
-    def at(self, step: int) -> tuple[Int64[Tensor, " b"], Float[Tensor, "b c h w"]]:
+    def at(self, step: int) -> tuple[Int64[Tensor, " b"], Float[Tensor, "own c h w"]]:
         rows = self._rows(step).to(self._images.device, non_blocking=True)
         return rows, self._views(rows, "scheduled", step)
 
-    def of(self, rows: Int64[Tensor, " e"], step: int) -> Float[Tensor, "e c h w"]:
+    def of(self, rows: Int64[Tensor, " e"], step: int) -> Float[Tensor, "own c h w"]:
         return self._views(rows, "matched", step)
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _views(self, rows: Int64[Tensor, " r"], purpose: str, step: int) -> Float[Tensor, "r c h w"]:
-        device = self._images.device
-        return self._augment(self._images[rows], generator(device, self._seed, self._name, purpose, step))
+    def _views(self, rows: Int64[Tensor, " r"], purpose: str, step: int) -> Float[Tensor, "own c h w"]:
+        device, place = self._images.device, self._share(len(rows))
+        draw = generator(device, self._seed, self._name, purpose, step)
+        return self._augment(self._images[rows[place]], draw, within=(place, len(rows)))

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from domainmetric.data.augment import to_float
 from domainmetric.data.view_pool import InProcess, Pool, packed
-from domainmetric.data.views import Rows, Views, ViewStream
+from domainmetric.data.views import Rows, Share, Views, ViewStream
 from domainmetric.data.views_worker import rebuilt, render
 from domainmetric.errors import ConfigError
 from domainmetric.randomness import generator
@@ -73,8 +73,17 @@ class AlbumentationsViews(Views):
     def check(self, channels: int) -> None:
         self.pipeline.check(channels)
 
-    def open(self, images: UInt8[Tensor, "n h w c"], rows: Rows, *, seed: int, name: str, num_steps: int) -> ViewStream:
-        return BankStream(self, images, rows, seed, name, num_steps)
+    def open(
+        self,
+        images: UInt8[Tensor, "n h w c"],
+        rows: Rows,
+        *,
+        seed: int,
+        name: str,
+        num_steps: int,
+        share: Share = slice,
+    ) -> ViewStream:
+        return BankStream(self, images, rows, seed, name, num_steps, share)
 
 
 class BankStream(ViewStream):
@@ -88,26 +97,28 @@ class BankStream(ViewStream):
         seed: int,
         name: str,
         num_steps: int,
+        share: Share,
     ) -> None:
         self._views, self._images, self._rows = views, images, rows
-        self._seed, self._name, self._num_steps = seed, name, num_steps
+        self._seed, self._name, self._num_steps, self._share = seed, name, num_steps, share
         self._maker: InProcess | Pool | None = None
         self._held: dict[int, int] = {}  # half of the buffer -> block that it holds, made or in the making
 
-    def at(self, step: int) -> tuple[Int64[Tensor, " b"], Float[Tensor, "b c h w"]]:
+    def at(self, step: int) -> tuple[Int64[Tensor, " b"], Float[Tensor, "own c h w"]]:
         rows, block = self._rows(step), step // self._views.block_steps
-        maker = self._maker = self._maker or self._start(len(rows))
-        self._request(maker, block, len(rows))
+        own = len(rows[self._share(len(rows))])
+        maker = self._maker = self._maker or self._start(own)
+        self._request(maker, block)
         maker.wait(block % 2)
         if (block + 1) * self._views.block_steps < self._num_steps:
-            self._request(maker, block + 1, len(rows))
-        place = step % self._views.block_steps * len(rows)
-        shown = torch.from_numpy(maker.slots[block % 2, place : place + len(rows)])
+            self._request(maker, block + 1)
+        place = step % self._views.block_steps * own
+        shown = torch.from_numpy(maker.slots[block % 2, place : place + own])
         device = self._images.device
         return rows.to(device, non_blocking=True), to_float(shown.to(device))
 
-    def of(self, rows: Int64[Tensor, " e"], step: int) -> Float[Tensor, "e c h w"]:
-        return to_float(self._images[rows])
+    def of(self, rows: Int64[Tensor, " e"], step: int) -> Float[Tensor, "own c h w"]:
+        return to_float(self._images[rows[self._share(len(rows))]])
 
     def close(self) -> None:
         if self._maker is not None:
@@ -115,15 +126,20 @@ class BankStream(ViewStream):
             self._maker = None
             self._held.clear()
 
-    def _request(self, maker: InProcess | Pool, block: int, batch: int) -> None:
+    def _request(self, maker: InProcess | Pool, block: int) -> None:
         """Have a block made in its half of the buffer, unless it is there."""
         half, length = block % 2, self._views.block_steps
         if self._held.get(half) == block:
             return
         maker.wait(half)  # a jump to another step may leave a block behind that nobody asked for
         steps = range(block * length, (block + 1) * length)
-        rows = torch.cat([self._rows(step) for step in steps])
-        seeds = [seed for step in steps for seed in self._seeds(step, batch)]
+        shown = [self._rows(step) for step in steps]
+        rows = torch.cat([batch[self._share(len(batch))] for batch in shown])
+        seeds = [
+            seed
+            for step, batch in zip(steps, shown, strict=True)
+            for seed in self._seeds(step, len(batch))[self._share(len(batch))]
+        ]
         maker.slots[half, : len(rows)] = self._images[rows.to(self._images.device)].cpu().numpy()
         maker.submit(half, seeds)
         self._held[half] = block

@@ -17,16 +17,20 @@ Rows = Callable[[int], Int64[Tensor, " b"]]
 """The rows of a step, on the CPU: a pure function, and the same number of rows at every step."""
 
 
+Share = Callable[[int], slice]
+"""The places of a batch of so many images whose views are to be made here: all, or the share of this process."""
+
+
 class ViewStream(ABC):
     """The views of one phase and domain, step by step; it may be asked for any step at any time."""
 
     @abstractmethod
-    def at(self, step: int) -> tuple[Int64[Tensor, " b"], Float[Tensor, "b c h w"]]:
-        """The rows of a step and their views in [0, 1], on the images' device."""
+    def at(self, step: int) -> tuple[Int64[Tensor, " b"], Float[Tensor, "own c h w"]]:
+        """All rows of a step, and the views in [0, 1] of its share of them, on the images' device."""
 
     @abstractmethod
-    def of(self, rows: Int64[Tensor, " e"], step: int) -> Float[Tensor, "e c h w"]:
-        """Images in [0, 1] of rows that nobody could know beforehand: the matched anchors of a step."""
+    def of(self, rows: Int64[Tensor, " e"], step: int) -> Float[Tensor, "own c h w"]:
+        """Images in [0, 1] of its share of rows that nobody could know beforehand: the matched anchors of a step."""
 
     @abstractmethod
     def close(self) -> None:
@@ -47,5 +51,18 @@ class Views(ABC):
         return False
 
     @abstractmethod
-    def open(self, images: UInt8[Tensor, "n h w c"], rows: Rows, *, seed: int, name: str, num_steps: int) -> ViewStream:
-        """The views of `rows(0)` .. `rows(num_steps - 1)` of `images`; `name` tells this stream from all others."""
+    def open(
+        self,
+        images: UInt8[Tensor, "n h w c"],
+        rows: Rows,
+        *,
+        seed: int,
+        name: str,
+        num_steps: int,
+        share: Share = slice,
+    ) -> ViewStream:
+        """The views of `rows(0)` .. `rows(num_steps - 1)` of `images`; `name` tells this stream from all others.
+
+        Where several processes share a run, `share` tells which places of a batch this one makes; a view is the same
+        whoever makes it.
+        """

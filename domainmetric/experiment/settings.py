@@ -156,18 +156,27 @@ class Runtime:
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes a GPU where there is one."""
+    devices: int = 1
+    """Processes on each machine that share every batch, each on a GPU of its own or, with `device="cpu"`, on the CPU.
+    Batch sizes are those of all together, and the numbers are those of one process but for rounding."""
+    num_nodes: int = 1
+    """Machines that take part, all of which see one run folder and one data folder. The command is given on each, by
+    torchrun or the cluster's own launcher; with one machine none is needed."""
     precision: Literal["32", "bf16"] = "32"
     """`bf16` runs the networks in bfloat16 autocast; distances and losses stay in float32."""
     memory_format: Literal["channels_last", "contiguous"] = "channels_last"
     """Layout of images and convolutions."""
     threads: int | None = None
-    """CPU threads; None takes torch's default. Sums are rounded differently with another number."""
+    """CPU threads of each process; None takes torch's default. Sums are rounded differently with another number."""
     deterministic: bool = False
     """Whether a GPU, too, must give the same bits twice: slower, and an error where it cannot. A CPU always does."""
     checkpoint_every: int = 250
     """Steps between checkpoints for `resume`."""
 
     def __post_init__(self) -> None:
+        for name in ("devices", "num_nodes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"Runtime.{name} must be at least 1, but is {getattr(self, name)}.")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"Runtime.threads must be at least 1, but is {self.threads}.")
         if self.checkpoint_every < 1:

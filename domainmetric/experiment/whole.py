@@ -159,8 +159,18 @@ class Experiment:
         num_classes = len(self.data.classes)
         for name, phase in self.phases.items():
             phase.sampling.check(phase.source_batch, num_classes, f"Phase '{name}': source_batch")
+            self._check_share(phase.source_batch, f"Phase '{name}': source_batch")
+            if isinstance(phase, AdaptationPhase):
+                self._check_share(phase.target_batch, f"Phase '{name}': target_batch")
         if self.labelled_target is not None:
             Balanced().check(self.labelled_target.size(num_classes), num_classes, "labelled_target.batch")
+
+    def _check_share(self, batch: int, what: str) -> None:
+        processes = self.runtime.devices * self.runtime.num_nodes
+        if batch < processes:
+            raise ConfigError(
+                f"{what} is {batch}, but {processes} processes share it. Use more images or fewer devices."
+            )
 
     def _check_memory(self) -> None:
         for name, phase in self.phases.items():

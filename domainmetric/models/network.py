@@ -7,7 +7,7 @@ shared, so that both domains are judged by the same directions.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -161,11 +161,27 @@ class Network(nn.Module):
         self.head = head
         self.classifier = classifier
 
-    def forward(self, domain: DomainName, images: Float[Tensor, "n c h w"]) -> Encoded:
-        """Features, unit embeddings and logits of images (in [0, 1]) of one domain."""
+    def forward(
+        self,
+        domain: DomainName,
+        images: Float[Tensor, "n c h w"],
+        gather: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]] | None = None,
+    ) -> Encoded:
+        """Features, unit embeddings and logits of images (in [0, 1]) of one domain.
+
+        `gather` adds the features and embeddings that other processes made. Logits are made of all of them here, so
+        that in `z` the gradients of all terms meet, those of the logits too.
+        """
         features = self.branches[domain](images)
         z = self.head(domain, features)
+        if gather is not None:
+            features, z = gather((features, z))
         return Encoded(features=features, z=z, logits=self.classifier(z))
+
+    def before_gathering(self) -> Iterator[nn.Parameter]:
+        """The parameters that see images one by one; those after them see the embeddings of all processes."""
+        yield from self.branches.parameters()
+        yield from self.head.parameters()
 
     def load_pretrained(self) -> None:
         """Give each branch the weights that its backbone begins with: once, before anything is trained."""

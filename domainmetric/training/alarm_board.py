@@ -176,7 +176,7 @@ def open_board(session: Session, record: Record, state: PhaseState, steps: int, 
     `offset` is the run's step at which the phase begins, and `steps` is its length.
     """
     if record.step == 0:
-        record.phase_began = session.log.save()
+        record.phase_began = session.team.told(session.log.save)
 
     def tell(told: Told) -> None:
         session.log.alarm(offset + told["step"], told)

@@ -19,6 +19,7 @@ from domainmetric.data.views import Rows, Views, ViewStream
 from domainmetric.errors import DataError
 from domainmetric.experiment import AdaptationPhase, Experiment, Phase
 from domainmetric.randomness import derive, generator
+from domainmetric.team.base import ALONE, Team
 from domainmetric.training.parts import part
 from domainmetric.types import ImageSet, LabelledTargetBatch, SourceBatch, TargetBatch
 
@@ -75,11 +76,14 @@ def load(experiment: Experiment, root: Path, device: torch.device) -> RunData:
 class Batches:
     """The batches of one phase, each a function of the step. Close it: other processes may be making its views.
 
-    Only `matched_rows` remembers something, where the phase draws its target batches by matched label.
+    Only `matched_rows` remembers something, where the phase draws its target batches by matched label. All of a `team`
+    draw the same rows, but what is said of images below is said of the share of this process.
     """
 
-    def __init__(self, experiment: Experiment, phase_name: str, phase: Phase, data: RunData) -> None:
-        self.data = data
+    def __init__(
+        self, experiment: Experiment, phase_name: str, phase: Phase, data: RunData, team: Team = ALONE
+    ) -> None:
+        self.data, self.team = data, team
         self.seed, self.phase_name, self._num_steps = experiment.seed, phase_name, phase.steps
         self.device = data.source_train.images.device
         num_classes, views = len(data.source_train.classes), experiment.augmentation
@@ -95,6 +99,7 @@ class Batches:
         self.matched_rows: MatchedRows | None = None
         self._target: ViewStream | None = None
         self._labelled: ViewStream | None = None
+        self.target_batch = phase.target_batch if isinstance(phase, AdaptationPhase) else 0
         if isinstance(phase, AdaptationPhase):
             sizes = (len(data.target_train), phase.target_batch, self.seed, f"{phase_name}/target")
             self._shuffled_rows = rows = ShuffledRows(*sizes).rows
@@ -119,7 +124,8 @@ class Batches:
 
     def _open(self, views: Views, images: ImageSet, rows: Rows, name: str) -> ViewStream:
         name = f"{self.phase_name}/{name}"
-        return views.open(images.images, rows, seed=self.seed, name=name, num_steps=self._num_steps)
+        more = {"seed": self.seed, "name": name, "num_steps": self._num_steps, "share": self.team.share}
+        return views.open(images.images, rows, **more)
 
     def close(self) -> None:
         """End the processes that make views, where there are any."""
@@ -144,17 +150,17 @@ class Batches:
         with part("data"):
             return SourceBatch(rows=rows, images=images, labels=labels[rows])
 
-    def matched(self, step: int, rows: Int64[Tensor, " e"]) -> Float[Tensor, "e c h w"]:
+    def matched(self, step: int, rows: Int64[Tensor, " e"]) -> Float[Tensor, "own c h w"]:
         """Images of the source rows that were matched in a step."""
         with part("augmentation"):
             return self._source.of(rows, step)
 
-    def clean_source(self, rows: Int64[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
+    def clean_source(self, rows: Int64[Tensor, " n"]) -> Float[Tensor, "own c h w"]:
         """Source images without augmentation, as the teacher sees them."""
         with part("data"):
-            return to_float(self.data.source_train.images[rows])
+            return self._clean(self.data.source_train, rows)
 
-    def matched_target(self, step: int, rows: Int64[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
+    def matched_target(self, step: int, rows: Int64[Tensor, " n"]) -> Float[Tensor, "own c h w"]:
         """Images of the target rows that stand for the source items of a step."""
         assert self._target is not None
         with part("augmentation"):
@@ -166,14 +172,16 @@ class Batches:
         with part("augmentation"):
             rows, images = self._target.at(step)
         with part("data"):
-            return TargetBatch(rows=rows, images=images, clean=to_float(self.data.target_train.images[rows]))
+            return TargetBatch(rows=rows, images=images, clean=self._clean(self.data.target_train, rows))
 
-    def clean_target(self, step: int) -> Float[Tensor, "m c h w"]:
+    def clean_target(self, step: int) -> Float[Tensor, "own c h w"]:
         """Target images without augmentation, shuffled, each of the set once per epoch of such batches."""
         assert self._target is not None
         with part("data"):
-            rows = self._shuffled_rows(step).to(self.device, non_blocking=True)
-            return to_float(self.data.target_train.images[rows])
+            return self._clean(self.data.target_train, self._shuffled_rows(step).to(self.device, non_blocking=True))
+
+    def _clean(self, images: ImageSet, rows: Int64[Tensor, " r"]) -> Float[Tensor, "own c h w"]:
+        return to_float(images.images[rows[self.team.share(len(rows))]])
 
     def labelled_target(self, step: int) -> LabelledTargetBatch:
         """Labelled target images of a step, from the stream that only oracle and supervised experiments have."""

@@ -14,7 +14,7 @@ from domainmetric.experiment import Experiment
 from domainmetric.serialize import content_hash, import_name, to_json
 from domainmetric.training.batches import data_root
 
-MACHINE = ("device", "threads", "cpu_capability", "python", "versions", "code")
+MACHINE = ("device", "processes", "threads", "cpu_capability", "python", "versions", "code")
 """What matters in the description of a machine. Its name and the commit do not: the code has a hash of its own."""
 
 

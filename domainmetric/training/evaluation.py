@@ -17,6 +17,7 @@ from domainmetric.metrics.collapse import effective_rank, mean_cosine
 from domainmetric.metrics.selection import Evidence, all_scores
 from domainmetric.models.network import DomainName, Network, evaluating
 from domainmetric.randomness import generator
+from domainmetric.team.base import ALONE, Team
 from domainmetric.training.batches import RunData
 from domainmetric.training.wall_time import WallTime
 from domainmetric.types import Encoded, Matches
@@ -25,16 +26,19 @@ BATCH = 512
 
 
 @torch.no_grad()
-def encode(network: Network, domain: DomainName, images: UInt8[Tensor, "n h w c"]) -> Encoded:
-    """Clean images through the network in evaluation mode, in batches; the mode is restored. Features are left out."""
+def encode(network: Network, domain: DomainName, images: UInt8[Tensor, "n h w c"], team: Team = ALONE) -> Encoded:
+    """Clean images through the network in evaluation mode, in batches; the mode is restored. Features are left out.
+
+    A `team` divides the work, and each of it has all that came of it.
+    """
     z, logits = [], []
     with evaluating(network):
-        for part in images.split(BATCH):
+        for part in images[team.share(len(images))].split(BATCH):
             encoded = network(domain, to_float(part))
             z.append(encoded.z)
             logits.append(encoded.logits)
     joined = torch.cat(z)
-    return Encoded(features=joined[:, :0], z=joined, logits=torch.cat(logits))
+    return team.gather(Encoded(features=joined[:, :0], z=joined, logits=torch.cat(logits)), len(images))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,9 +51,11 @@ class Look:
     """Rows of the target training set."""
     target_images: UInt8[Tensor, "m h w c2"]
     target_labels_oracle: Int64[Tensor, " m"] | None
+    team: Team = ALONE
+    """The processes that look, all of them at the same time."""
 
     @staticmethod
-    def choose(experiment: Experiment, data: RunData) -> Look:
+    def choose(experiment: Experiment, data: RunData, team: Team = ALONE) -> Look:
         """A seeded subset of the held-out source images and of the target training images."""
 
         def rows(count: int, name: str) -> Int64[Tensor, " r"]:
@@ -65,11 +71,13 @@ class Look:
             target_rows=target,
             target_images=data.target_train.images[target],
             target_labels_oracle=None if oracle is None else oracle[target],
+            team=team,
         )
 
     def evidence(self, network: Network) -> Evidence:
         """What the network makes of these images, without a target label."""
-        source, target = encode(network, "source", self.source_images), encode(network, "target", self.target_images)
+        source = encode(network, "source", self.source_images, self.team)
+        target = encode(network, "target", self.target_images, self.team)
         return Evidence(
             target_z=target.z,
             target_logits=target.logits,
@@ -92,7 +100,7 @@ class Look:
 
         The time is that of the matching alone, the middle one of three, with what the teacher sees at hand.
         """
-        seen = encode(teacher, "target", self.target_images)
+        seen = encode(teacher, "target", self.target_images, self.team)
         matches: Matches = matcher(self.target_rows, seen.z, seen.logits)
         few, times = (self.target_rows[:batch], seen.z[:batch], seen.logits[:batch]), []
         for _ in range(3):

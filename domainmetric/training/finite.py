@@ -61,7 +61,7 @@ def buffers(state: PhaseState) -> chain[Tensor]:
 
 
 def batch_of(step: Step) -> dict[str, Tensor]:
-    """The images, rows and embeddings of a step, as tensors to write down."""
+    """The images (those of this process), rows and embeddings of a step, as tensors to write down."""
     found: dict[str, Tensor] = {"source/z": step.encoded_source.z, "source/labels": step.source.labels}
     found |= {"source/images": step.source.images, "source/rows": step.source.rows}
     if step.target is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from lightning_fabric import Fabric
@@ -16,10 +17,11 @@ from domainmetric.experiment import AdaptationPhase, Experiment, Phase
 from domainmetric.models.network import Network, evaluating
 from domainmetric.randomness import isolated
 from domainmetric.step import Step
+from domainmetric.team.base import Portion, Team
 from domainmetric.training.alarm_board import AlarmBoard
 from domainmetric.training.banks import refresh
 from domainmetric.training.batches import Batches
-from domainmetric.training.ema import follow
+from domainmetric.training.ema import follow, values_of
 from domainmetric.training.objective import gradient_norms
 from domainmetric.training.parts import part
 from domainmetric.training.state import PhaseState, frozen
@@ -60,11 +62,15 @@ def train(
 ) -> float:
     """Train from `state.step` to the end of the phase. Returns the seconds spent on the phase, earlier ones included.
 
+    Several processes do this side by side, step by step: what belongs to a whole batch is the same in each of them.
+
     Raises Interrupted after writing a checkpoint when asked to stop, and Alarmed where an alarm stops the run.
     """
     network = fabric.setup_module(state.network)
     optimizer = fabric.setup_optimizers(state.optimizer)
     assert not isinstance(optimizer, tuple)  # one in, one out
+    for moving in (state.network, state.objective, *filter(None, [state.teacher])):
+        batches.team.align(values_of(moving))
     began = time.perf_counter() - seconds
     with isolated(experiment.seed, "training"):
         while state.step < phase.steps:
@@ -83,6 +89,8 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             with part("backward"):
                 fabric.backward(total)
+            with part("gradients of others"):
+                sum_gradients(batches.team, state)
             with part("alarms"):
                 sound = watch.alarms.sound(total, step, values)
             if sound:
@@ -94,7 +102,7 @@ def train(
                     watch.log(state.step, found)
             if measured is not None:
                 watch.alarms.moved(values, measured, before if sound else None)
-            report(experiment, phase, state, watch, lambda: time.perf_counter() - began)
+            report(batches.team, experiment, phase, state, watch, lambda: time.perf_counter() - began)
     return time.perf_counter() - began
 
 
@@ -105,6 +113,12 @@ def update(optimizer: FabricOptimizer, phase: Phase, state: PhaseState) -> None:
     if isinstance(phase, AdaptationPhase) and state.teacher is not None:
         with part("teacher update"):
             follow(state.teacher, state.network, phase.ema)
+
+
+def sum_gradients(team: Team, state: PhaseState) -> None:
+    """Add what the rows of other processes make of the gradients. Terms and classifier see all rows in each process."""
+    after = chain(state.network.classifier.parameters(), state.objective.parameters())
+    team.sum_gradients(state.network.before_gathering(), after)
 
 
 def losses(network: nn.Module, batches: Batches, phase: Phase, state: PhaseState) -> tuple[Step, dict[str, Tensor]]:
@@ -146,6 +160,7 @@ def refresh_banks(
             generation,
             state.matched_rows,
             state.target_anchors,
+            batches.team,
         )
     state.anchor_track.refreshed(state.step, spent, taken=taken)
     if matches is None or state.matched_rows is None:
@@ -172,7 +187,9 @@ def shares(values: dict[str, Tensor], step: Step) -> Values:
     return result
 
 
-def report(experiment: Experiment, phase: Phase, state: PhaseState, watch: Watch, clock: Callable[[], float]) -> None:
+def report(
+    team: Team, experiment: Experiment, phase: Phase, state: PhaseState, watch: Watch, clock: Callable[[], float]
+) -> None:
     """What is due after a step: values, evaluation, checkpoint, and the question whether to stop."""
     last, loss = state.step == phase.steps, None
     if state.window.values and (last or state.step % experiment.evaluation.gradient_every == 0):
@@ -184,7 +201,7 @@ def report(experiment: Experiment, phase: Phase, state: PhaseState, watch: Watch
     watch.advance(state.step, loss)
     if last or state.step % experiment.evaluation.every == 0:
         watch.evaluate(state.step)
-    stop, alarmed = watch.stopping(), watch.alarms.stopped
+    stop, alarmed = team.any(watch.stopping()), watch.alarms.stopped
     if stop or alarmed or (state.step % experiment.runtime.checkpoint_every == 0 and not last):
         watch.alarms.settle()
         watch.checkpoint(clock())
@@ -209,6 +226,6 @@ def calibrate(network: Network, batches: Batches, steps: int) -> None:
             norm.momentum = None  # a plain mean over all batches
             norm.train()
         for step in range(steps):
-            network("target", batches.clean_target(step))
+            batches.team.encode(network, "target", [Portion(batches.clean_target(step), batches.target_batch)])
     for norm in target:
         norm.momentum = momenta[norm]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,7 @@ from domainmetric.anchors.base import AnchorMatcher
 from domainmetric.models.network import DomainName, Network
 from domainmetric.pairs import Role, StepPairs
 from domainmetric.step import Need, PartContext, PartModule, Step
+from domainmetric.team.base import Portion, Team
 from domainmetric.terms import Term
 from domainmetric.training.batches import Batches
 from domainmetric.training.parts import part
@@ -52,22 +54,28 @@ class Objective(nn.Module):
         found = None
         if "matched_target" in self.needs and teacher is not None and target_anchors is not None:
             with part("teacher and matching"):
-                found = find(teacher, target_anchors, source, batches.clean_source(source.rows))
+                found = find(batches.team, teacher, target_anchors, source, batches.clean_source(source.rows))
         labelled = batches.labelled_target(step) if "labelled_target" in self.needs else None
         by_target, (encoded_target, encoded_found, encoded_labelled) = encode_together(
+            batches.team,
             network,
             "target",
-            None if target is None else target.images,
-            None if found is None else batches.matched_target(step, found.rows),
-            None if labelled is None else labelled.images,
+            None if target is None else Portion(target.images, len(target.rows)),
+            None if found is None else Portion(batches.matched_target(step, found.rows), len(found.rows)),
+            None if labelled is None else Portion(labelled.images, len(labelled.rows)),
         )
         matches = None
         if "matches" in self.needs and target is not None and teacher is not None and matcher is not None:
             with part("teacher and matching"):
-                matches = match(teacher, matcher, target)
+                matches = match(batches.team, teacher, matcher, target)
         matched = None if matches is None or "matched" not in self.needs else matches.source_index.flatten()
+        shown = Portion(source.images, len(source.rows))
         by_source, (encoded_source, encoded_matched) = encode_together(
-            network, "source", source.images, None if matched is None else batches.matched(step, matched)
+            batches.team,
+            network,
+            "source",
+            shown,
+            None if matched is None else Portion(batches.matched(step, matched), len(matched)),
         )
         assert by_source is not None and encoded_source is not None
         pairs = None
@@ -85,7 +93,9 @@ class Objective(nn.Module):
             source=source,
             encoded_source=encoded_source,
             encoded_by_source=by_source,
-            encoded_source_by_target=network("target", source.images) if self.train_both_branches else None,
+            encoded_source_by_target=(
+                batches.team.encode(network, "target", [shown]) if self.train_both_branches else None
+            ),
             target=target,
             encoded_target=encoded_target,
             encoded_by_target=by_target,
@@ -116,14 +126,14 @@ class Objective(nn.Module):
 
 
 def encode_together(
-    network: nn.Module, domain: DomainName, *images: Float[Tensor, "_ c h w"] | None
+    team: Team, network: nn.Module, domain: DomainName, *images: Portion | None
 ) -> tuple[Encoded | None, list[Encoded | None]]:
     """One pass over all images that there are, so that batch statistics are those of all: the whole, and its parts."""
     there = [part for part in images if part is not None]
     if not there:
         return None, [None for _ in images]
-    whole: Encoded = network(domain, there[0] if len(there) == 1 else torch.cat(there))
-    parts = iter((whole,) if len(there) == 1 else whole.cut([len(part) for part in there]))
+    whole = team.encode(network, domain, there)
+    parts = iter((whole,) if len(there) == 1 else whole.cut([part.count for part in there]))
     return whole, [None if part is None else next(parts) for part in images]
 
 
@@ -136,18 +146,24 @@ def anchors_of(matches: Matches, encoded: Encoded) -> Group:
 
 @torch.no_grad()
 def find(
-    teacher: Network, target_anchors: TargetAnchors, source: SourceBatch, clean: Float[Tensor, "n c h w"]
+    team: Team, teacher: Network, target_anchors: TargetAnchors, source: SourceBatch, clean: Float[Tensor, "own c h w"]
 ) -> Found:
     """Which target items stand for the source items, as the teacher sees the clean source views."""
-    return target_anchors.nearest(teacher("source", clean).z, source.labels)
+    seen = team.encode(teacher, "source", [Portion(clean, len(source.rows))])
+    return Found(*team.same(target_anchors.nearest(seen.z, source.labels)))
 
 
 @torch.no_grad()
-def match(teacher: Network, matcher: AnchorMatcher, target: TargetBatch) -> Matches:
+def match(team: Team, teacher: Network, matcher: AnchorMatcher, target: TargetBatch) -> Matches:
     """Who stands for whom, as the teacher sees the clean target views."""
-    seen = teacher("target", target.clean)
-    matches: Matches = matcher(target.rows, seen.z, seen.logits)
-    return matches
+    seen = team.encode(teacher, "target", [Portion(target.clean, len(target.rows))])
+    return agreed(team, matcher(target.rows, seen.z, seen.logits))
+
+
+def agreed(team: Team, matches: Matches) -> Matches:
+    """The leading process' matches: devices that add in an order of their own could decide otherwise on a tie."""
+    names = [field.name for field in fields(Matches)]
+    return Matches(**dict(zip(names, team.same([getattr(matches, name) for name in names]), strict=True)))
 
 
 def gradient_norms(values: Mapping[str, Tensor], embeddings: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -20,6 +20,7 @@ from domainmetric.models.network import DomainName, Network
 from domainmetric.randomness import isolated
 from domainmetric.serialize import content_hash, to_json
 from domainmetric.step import PartContext
+from domainmetric.team.base import ALONE, Team
 from domainmetric.training import runtime, scatters
 from domainmetric.training.alarm_board import open_board
 from domainmetric.training.batches import Batches, RunData
@@ -55,11 +56,13 @@ def run_phase(session: Session, record: Record, saved: dict[str, Tensor] | None)
     def waiting() -> None:
         session.log.event("phase awaited", f"'{name}' is being trained by another run; its result will be taken.")
 
-    with alone(store, session.stop, waiting):
-        if store.is_file():
+    with alone(store, session.stop, waiting):  # the leading process waits, and the others for it
+        if session.team.told(store.is_file):
             with suppress(Damaged):  # then it is trained, and written anew
                 return reuse(session, record, store)
         state = train_phase(session, record, saved)
+        if not session.team.leads:
+            return state
         told = [line for line in read_log(session.folder) if not of_process(line) and line["kind"] != "end"]
         facts = {"run": session.folder.name, "seconds": record.seconds[name], "log": told}
         write_tensors(store, network_tensors(session.network), facts)
@@ -70,7 +73,7 @@ def train_phase(session: Session, record: Record, saved: dict[str, Tensor] | Non
     """Train the phase `record.phase` from where it stands. Returns what it left behind."""
     experiment, began = session.experiment, time.perf_counter()
     name, phase = list(experiment.phases.items())[record.phase]
-    state, batches = build(experiment, session.network, session.data, name, phase)
+    state, batches = build(experiment, session.network, session.data, name, phase, session.team)
     session.progress.phase(name, phase.steps, record.step)
     if record.step > 0 and saved is not None:
         state.restore(saved, record.step)
@@ -97,7 +100,7 @@ def new_network(experiment: Experiment, device: torch.device) -> Network:
 
 
 def build(
-    experiment: Experiment, network: Network, data: RunData, name: str, phase: Phase
+    experiment: Experiment, network: Network, data: RunData, name: str, phase: Phase, team: Team = ALONE
 ) -> tuple[PhaseState, Batches]:
     """The moving parts of a phase at its start. The batches are to be closed."""
     moving = set_training(network, phase.trainable)
@@ -107,7 +110,7 @@ def build(
         terms = experiment.terms_of(phase)
         objective = Objective(terms, experiment.needs(terms), context, train_both_branches=beside)
     objective.to(data.source_train.images.device)
-    batches = Batches(experiment, name, phase, data)
+    batches = Batches(experiment, name, phase, data, team)
     teacher, matcher = None, None
     if isinstance(phase, AdaptationPhase):
         if phase.calibration_steps:
@@ -146,6 +149,7 @@ def watcher(session: Session, record: Record, state: PhaseState, phase: Phase) -
     board = open_board(session, record, state, phase.steps, offset)
 
     def log(step: int, values: Values) -> None:
+        values = session.team.told(lambda: values)  # so that alarms see the same everywhere, and act as one
         board.add(step, values)
         session.log.metrics(offset + step, values)
 
@@ -173,6 +177,7 @@ def watcher(session: Session, record: Record, state: PhaseState, phase: Phase) -
     def checkpoint(seconds: float) -> None:
         record.step, record.seconds[name] = state.step, seconds
         save(session, record, state.tensors())
+        session.team.wait()
 
     def advance(step: int, loss: float | None) -> None:
         session.progress.advance(loss)
@@ -214,6 +219,8 @@ def keep(session: Session, record: Record, step: int) -> None:
 
 def save(session: Session, record: Record, tensors: dict[str, Tensor]) -> None:
     """Write the checkpoint that `resume` continues from; the one before it stays."""
+    if not session.team.leads:
+        return
     if record.selected_step is not None:
         selected = read_tensors(session.folder / MODEL)[0]
         tensors |= {f"{SELECTED}/{name}": value for name, value in selected.items()}
@@ -231,11 +238,11 @@ def reuse_key(session: Session, name: str) -> str | None:
     shared = reusable(session.experiment)
     if shared is None or next(iter(session.experiment.phases)) != name:
         return None
-    machine = runtime.description(session.fabric.device)
+    machine = runtime.description(session.fabric.device, session.team.size)
     return content_hash(
         {
             **shared,
-            "machine": [machine[k] for k in ("device", "threads", "cpu_capability", "versions", "code")],
+            "machine": [machine[k] for k in ("device", "processes", "threads", "cpu_capability", "versions", "code")],
             "data hashes": session.data_hashes,
         }
     )

@@ -29,6 +29,7 @@ from lightning_fabric import Fabric
 from domainmetric.errors import ConfigError
 from domainmetric.experiment import Runtime
 from domainmetric.serialize import without_home
+from domainmetric.team.base import ALONE, Team
 
 PACKAGES = (
     "domainmetric",
@@ -42,7 +43,19 @@ PACKAGES = (
 )
 CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 TRAINING_FLOORS = (
-    *("data", "models", "anchors", "miners", "losses", "alignment", "training", "metrics", "alarms", "experiment"),
+    *(
+        "data",
+        "models",
+        "anchors",
+        "miners",
+        "losses",
+        "alignment",
+        "training",
+        "metrics",
+        "alarms",
+        "experiment",
+        "team",
+    ),
 )
 
 
@@ -53,7 +66,36 @@ def fabric(runtime: Runtime) -> Fabric:
         raise ConfigError("runtime.device is 'cuda', but torch finds no GPU. Use --runtime.device=cpu, or 'auto'.")
     accelerator = "cuda" if available and runtime.device != "cpu" else "cpu"
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if runtime.precision == "bf16" else "32-true"
-    return Fabric(accelerator=accelerator, devices=1, precision=precision)
+    devices, nodes = processes(runtime)
+    if devices * nodes == 1:
+        return Fabric(accelerator=accelerator, devices=1, precision=precision)
+    if accelerator == "cuda" and devices > torch.cuda.device_count():
+        raise ConfigError(
+            f"runtime.devices is {devices}, but torch finds {torch.cuda.device_count()} GPUs. Ask for fewer, or for "
+            "processes on the CPU with --runtime.device=cpu."
+        )
+    from domainmetric.team.ranks import STEP
+    from domainmetric.team.strategy import Divided
+
+    strategy = Divided(timeout=STEP)
+    return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=precision, strategy=strategy)
+
+
+def processes(runtime: Runtime) -> tuple[int, int]:
+    """Processes on each machine, and machines: those that torchrun has started, or else those that are asked for."""
+    if not torch.distributed.is_torchelastic_launched():
+        return runtime.devices, runtime.num_nodes
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    return here, int(os.environ["WORLD_SIZE"]) // here
+
+
+def assemble(fabric: Fabric) -> Team:
+    """The processes of a run, all started and connected. Raises ProcessLost where they do not find each other."""
+    if fabric.world_size == 1:
+        return ALONE
+    from domainmetric.team.ranks import connect
+
+    return connect(fabric)
 
 
 @contextmanager
@@ -75,10 +117,11 @@ def arithmetic(runtime: Runtime) -> Iterator[None]:
             del os.environ[CUBLAS_WORKSPACE]
 
 
-def description(device: torch.device) -> dict[str, Any]:
+def description(device: torch.device, processes: int = 1) -> dict[str, Any]:
     """What a reader must know of machine and software to repeat a run."""
     return {
         "device": device_name(device),
+        "processes": processes,
         "threads": torch.get_num_threads(),
         "processor": processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 
 from domainmetric.experiment import Experiment
 from domainmetric.models.network import Network
+from domainmetric.team.base import Team
 from domainmetric.training.batches import RunData
 from domainmetric.training.evaluation import Look
 from domainmetric.training.progress import Progress
@@ -25,6 +26,8 @@ class Session:
     folder: Path
     experiment: Experiment
     fabric: Fabric
+    team: Team
+    """The processes of the run. The leading one's folder, log, progress and checkpoints are those of the run."""
     data: RunData
     data_hashes: Mapping[str, Any]
     look: Look

@@ -54,7 +54,7 @@ def by_the_call(original: Any, self: Any, step: int) -> Tensor:
     return rows
 
 
-def one_view(original: Any, self: Any, images: Tensor, draw: torch.Generator) -> Tensor:
+def one_view(original: Any, self: Any, images: Tensor, draw: torch.Generator, **_: Any) -> Tensor:
     """The same motion for every image of a batch."""
     state = draw.get_state()
     views = []
@@ -116,7 +116,7 @@ SUITE = [
         inject=around(
             objective,
             "encode_together",
-            lambda f, net, domain, *images: f(net, "target" if domain == "source" else "source", *images),
+            lambda f, team, net, domain, *images: f(team, net, "target" if domain == "source" else "source", *images),
         ),
         caught_by=Test(test=test_objective.test_each_term_moves_what_it_should),
         wiring=True,

@@ -1,0 +1,178 @@
+"""The processes of a run as `torch.distributed` connects them: gloo between CPUs, NCCL between GPUs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from domainmetric.errors import ProcessLost
+from domainmetric.team.base import Portion, Team
+from domainmetric.team.layout import Layout, spans
+from domainmetric.team.together import Together
+from domainmetric.types import Encoded
+
+T = TypeVar("T")
+
+STEP = timedelta(minutes=10)
+"""How long a process waits for the others within a step before it gives up. Those that have ended are noticed at once,
+except on GPUs."""
+PATIENCE = timedelta(hours=6)
+"""How long it waits for what the leading process does alone: the audit, the report, a phase that another run trains."""
+
+
+def connect(fabric: Fabric) -> Team:
+    """Start the processes that nobody has started yet, and connect all. Raises ProcessLost where that fails."""
+    logger = logging.getLogger("lightning_fabric")
+    before = logger.level
+    logger.setLevel(logging.WARNING)  # it tells of every process on standard error
+    try:
+        fabric.launch()
+    except (RuntimeError, ValueError) as error:
+        raise ProcessLost(f"The processes of this run did not find each other: {error}") from error
+    finally:
+        logger.setLevel(before)
+    return Ranks()
+
+
+class Ranks(Team):
+    """The one of this process, and how it reaches the others. All call every method, in the same order."""
+
+    def __init__(self) -> None:
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        with reaching(self):
+            self._quick = None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo", timeout=STEP)
+            self._patient = dist.new_group(backend="gloo", timeout=PATIENCE)
+
+    def share(self, count: int) -> slice:
+        return spans(count, self.size)[self.rank]
+
+    def encode(self, network: nn.Module, domain: str, portions: Sequence[Portion]) -> Encoded:
+        layout = layout_of(tuple(portion.count for portion in portions), self.size, self.rank)
+        images = [portion.images for portion in portions]
+        shown = images[0] if len(images) == 1 else torch.cat(images)
+        with Together(self, layout):
+            encoded: Encoded = network(domain, shown, lambda own: self._whole(own, layout))
+        return encoded
+
+    def gather(self, own: Encoded, count: int) -> Encoded:
+        return Encoded(*self._whole(own, layout_of((count,), self.size, self.rank)))
+
+    def sum_gradients(self, divided: Iterable[nn.Parameter], whole: Iterable[nn.Parameter]) -> None:
+        own = [p.grad for p in divided if p.grad is not None]
+        every = [p.grad for p in whole if p.grad is not None]
+        for gradient in every:
+            gradient.div_(self.size)
+        gradients = [*own, *every]
+        parts = self.sum(torch.cat([g.flatten() for g in gradients])).split([g.numel() for g in gradients])
+        torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
+
+    def align(self, tensors: Iterable[Tensor]) -> None:
+        with reaching(self), torch.no_grad():
+            for tensor in tensors:
+                sent = tensor.detach().contiguous()
+                dist.broadcast(sent, 0)
+                tensor.copy_(sent)
+
+    def same(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        sent = torch.cat([as_bytes(tensor).flatten() for tensor in tensors])
+        with reaching(self):
+            dist.broadcast(sent, 0)
+        parts = sent.split([tensor.numel() * tensor.element_size() for tensor in tensors])
+        return [from_bytes(part, tensor, tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+    def any(self, asked: bool) -> bool:
+        flag = torch.tensor(int(asked))
+        with reaching(self):
+            dist.all_reduce(flag, dist.ReduceOp.MAX, group=self._quick)
+        return bool(flag)
+
+    def told(self, work: Callable[[], T]) -> T:
+        text = json.dumps(work()).encode() if self.leads else b""
+        length = torch.tensor(len(text))
+        with reaching(self):
+            dist.broadcast(length, 0, group=self._patient)
+            sent = torch.tensor(list(text) if self.leads else [0] * int(length), dtype=torch.uint8)
+            dist.broadcast(sent, 0, group=self._patient)
+        told: T = json.loads(bytes(sent.tolist()))
+        return told
+
+    def wait(self) -> None:
+        with reaching(self):
+            dist.all_reduce(torch.zeros(1), group=self._patient)
+
+    def collect(self, own: Tensor) -> Tensor:
+        """The tensors of all processes, of one shape, in their order."""
+        received = own.new_empty(self.size * own.shape[0], *own.shape[1:])
+        with reaching(self):
+            dist.all_gather_into_tensor(received, own.contiguous())
+        return received.view(self.size, *own.shape)
+
+    def sum(self, own: Tensor) -> Tensor:
+        """The sum of the tensors of all processes, in place."""
+        with reaching(self):
+            dist.all_reduce(own)
+        return own
+
+    def _whole(self, own: tuple[Tensor, ...], layout: Layout) -> tuple[Tensor, ...]:
+        """The rows of all processes in the order of the whole. Each then has the gradient at its own rows."""
+        whole: tuple[Tensor, ...] = _Gather.apply(self, layout, *own)
+        return whole
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of all processes, in one message. The loss is one and the same in each process, so the gradient of a
+    process' rows is what stands at their places: nothing is exchanged on the way back.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, ranks: Ranks, layout: Layout, *own: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        ctx.layout = layout
+        ctx.set_materialize_grads(False)
+        rows = torch.cat([as_bytes(tensor) for tensor in own], 1)
+        sent = nn.functional.pad(rows, (0, 0, 0, layout.longest - len(rows)))
+        whole = ranks.collect(sent).flatten(0, 1)[layout.order.to(rows.device, non_blocking=True)]
+        parts = whole.split([as_bytes(tensor).shape[1] for tensor in own], 1)
+        return tuple(from_bytes(p, t, (layout.total, *t.shape[1:])) for p, t in zip(parts, own, strict=True))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        return (None, None, *(None if g is None else ctx.layout.cut(g) for g in gradients))
+
+
+@contextmanager
+def reaching(team: Team) -> Iterator[None]:
+    """Within it, what goes wrong between processes is said so. Raises ProcessLost."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ProcessLost(
+            f"Process {team.rank} of the {team.size} of this run no longer reaches the others: one has ended, whose "
+            f"own message says why, or does not answer ({str(error).splitlines()[0]})."
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def layout_of(counts: tuple[int, ...], size: int, rank: int) -> Layout:
+    """The layout of a pass; those of a phase are a handful."""
+    return Layout(counts, size, rank)
+
+
+def as_bytes(tensor: Tensor) -> Tensor:
+    """The bytes of each row."""
+    rows = tensor.detach()[:, None] if tensor.ndim == 1 else tensor.detach().flatten(1)
+    return rows.contiguous().view(torch.uint8)
+
+
+def from_bytes(sent: Tensor, like: Tensor, shape: Sequence[int]) -> Tensor:
+    """The tensor that these are the bytes of, of the type of `like`."""
+    return sent.contiguous().view(like.dtype).view(*shape)
