@@ -89,7 +89,6 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             with part("backward"):
                 fabric.backward(total)
-            with part("gradients of others"):
                 sum_gradients(batches.team, state)
             with part("alarms"):
                 sound = watch.alarms.sound(total, step, values)
