@@ -40,57 +40,81 @@ class Roles:
 
 
 class StepPairs:
-    """All pairs among the groups of one step: one Gram matrix, cut to the roles that a loss asks for.
+    """The pairs among the groups of one step, block by block, as losses ask for them.
 
-    Groups may come in any order; `both` is made of two of them. The items of the step are numbered from 0; `num_items`
-    is the first number that is free for others.
+    A block is made once, whoever asks for it, and from the one of its columns against its rows where there is that. So
+    nothing is computed for pairs of which no loss has any use, such as source items among themselves. Groups may come
+    in any order; `both` is made of two of them. The items of the step are numbered from 0; `num_items` is the first
+    number that is free for others.
     """
 
     def __init__(self, groups: Mapping[Role, Group]) -> None:
-        self._spans: dict[Role, slice] = {}
-        start = 0
+        self._groups, self._items = dict(groups), dict[Role, Int64[Tensor, " r"]]()
+        self._made: dict[tuple[tuple[Role, ...], tuple[Role, ...]], Pairs] = {}
+        self.num_items = 0
         for role, group in groups.items():
-            self._spans[role] = slice(start, start + len(group))
-            start += len(group)
-        self.num_items = start
-        self._all = pair(joined(list(groups.values())))
+            end = self.num_items + len(group)
+            self._items[role] = torch.arange(self.num_items, end, device=group.z.device)
+            self.num_items = end
 
     def group(self, role: Role) -> Group:
         """The rows of one role."""
-        return joined([cut_group(self._all.rows, span) for span in self._merged(self._parts(role))])
+        return self._joined(self._parts(role))
 
     def of(self, roles: Roles) -> Pairs:
         """Anchor rows against the columns of the positive and then those of the negative group, each column once."""
         anchor, positive, negative = (self._parts(role) for role in (roles.anchor, roles.positive, roles.negative))
-        columns = [*positive, *(part for part in negative if part not in positive)]
-        pairs = cut(self._all, self._merged(anchor), self._merged(columns))
+        columns = (*positive, *(part for part in negative if part not in positive))
+        pairs = self._block(anchor, columns)
         if positive == negative:
             return pairs
         may_be_positive, may_be_negative = self._where(columns, positive), self._where(columns, negative)
         return replace(pairs, positive=pairs.positive & may_be_positive, negative=pairs.negative & may_be_negative)
 
-    def _parts(self, role: Role) -> list[Role]:
+    def _parts(self, role: Role) -> tuple[Role, ...]:
         """The groups that make up a role, in the order in which they stand."""
         parts: tuple[Role, ...] = ("source", "target") if role == "both" else (role,)
         for part in parts:
-            if part not in self._spans:
-                raise ConfigError(f"Role '{part}' has no rows in this phase; there are: {', '.join(self._spans)}.")
-        return [part for part in self._spans if part in parts]
+            if part not in self._groups:
+                raise ConfigError(f"Role '{part}' has no rows in this phase; there are: {', '.join(self._groups)}.")
+        return tuple(part for part in self._groups if part in parts)
 
-    def _merged(self, parts: Sequence[Role]) -> list[slice]:
-        """The rows of some groups; neighbors as one block, which is a view."""
-        spans: list[slice] = []
-        for span in (self._spans[part] for part in parts):
-            if spans and spans[-1].stop == span.start:
-                spans[-1] = slice(spans[-1].start, span.stop)
-            else:
-                spans.append(span)
-        return spans
+    def _joined(self, parts: Sequence[Role]) -> Group:
+        return joined([self._groups[part] for part in parts])
+
+    def _block(self, anchor: tuple[Role, ...], columns: tuple[Role, ...]) -> Pairs:
+        """All rows of some groups against all of some groups."""
+        if (anchor, columns) not in self._made:
+            if (columns, anchor) in self._made:
+                return transposed(self._made[columns, anchor])
+            self._made[anchor, columns] = self._make(anchor, columns)
+        return self._made[anchor, columns]
+
+    def _make(self, anchor: tuple[Role, ...], columns: tuple[Role, ...]) -> Pairs:
+        items = [torch.cat([self._items[part] for part in parts]) for parts in (anchor, columns)]
+        rows = self._joined(anchor)
+        if anchor == columns:
+            return replace(pair(rows), row_items=items[0], column_items=items[0])
+        if set(anchor) & set(columns):
+            return pair(rows, self._joined(columns), *items)
+        return replace(pair(rows, self._joined(columns)), row_items=items[0], column_items=items[1])
 
     def _where(self, columns: Sequence[Role], parts: Sequence[Role]) -> Bool[Tensor, " b"]:
         """Which of the columns, made of some groups, belong to `parts`."""
-        items = self._all.row_items
-        return torch.cat([torch.full_like(items[self._spans[c]], c in parts, dtype=torch.bool) for c in columns])
+        return torch.cat([torch.full_like(self._items[c], c in parts, dtype=torch.bool) for c in columns])
+
+
+def transposed(pairs: Pairs) -> Pairs:
+    """Columns as rows, and rows as columns: views."""
+    return Pairs(
+        rows=pairs.columns,
+        columns=pairs.rows,
+        row_items=pairs.column_items,
+        column_items=pairs.row_items,
+        sq_chord=pairs.sq_chord.T,
+        positive=pairs.positive.T,
+        negative=pairs.negative.T,
+    )
 
 
 def pair(
@@ -157,30 +181,6 @@ def check_group(group: Group, dim: int) -> None:
             f"Expected a mask of {len(group.z)} booleans in Group.keep, but it came as "
             f"{str(group.keep.dtype).removeprefix('torch.')} of the shape {tuple(group.keep.shape)}."
         )
-
-
-def cut(pairs: Pairs, rows: Sequence[slice], columns: Sequence[slice]) -> Pairs:
-    """Some blocks of rows against some blocks of columns; one block of each is a view."""
-
-    def block(matrix: Tensor) -> Tensor:
-        return glued([glued([matrix[r, c] for c in columns], 1) for r in rows], 0)
-
-    anchors = joined([cut_group(pairs.rows, r) for r in rows])
-    same = pairs.rows is pairs.columns and rows == columns
-    return Pairs(
-        rows=anchors,
-        columns=anchors if same else joined([cut_group(pairs.columns, c) for c in columns]),
-        row_items=glued([pairs.row_items[r] for r in rows], 0),
-        column_items=glued([pairs.column_items[c] for c in columns], 0),
-        sq_chord=block(pairs.sq_chord),
-        positive=block(pairs.positive),
-        negative=block(pairs.negative),
-    )
-
-
-def glued(parts: Sequence[Tensor], dim: int) -> Tensor:
-    """Tensors one after the other; a single one is not copied."""
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
 
 
 def beside(one: Pairs, two: Pairs) -> Pairs:

@@ -77,14 +77,14 @@ def test_roles_choose_rows_and_columns(order: Sequence[Role], anchor: Role, posi
     assert torch.equal(step.group(anchor).z, x)
 
 
-def test_both_domains_side_by_side_are_one_block_and_not_copied() -> None:
+def test_a_block_is_made_once_and_serves_both_ways() -> None:
     step = StepPairs(groups(("source", "target", "matched")))
-    pairs = step.of(Roles(anchor="both", positive="both", negative="both"))
-    assert (
-        pairs.sq_chord.data_ptr()
-        == step.of(Roles(anchor="source", positive="source", negative="source")).sq_chord.data_ptr()
-    )
-    assert pairs.rows is pairs.columns
+    there = step.of(Roles(anchor="matched", positive="target", negative="target"))
+    back = step.of(Roles(anchor="target", positive="matched", negative="matched"))
+    assert back.sq_chord.data_ptr() == there.sq_chord.data_ptr() and torch.equal(back.sq_chord, there.sq_chord.T)
+    assert step.of(Roles()).sq_chord is there.sq_chord
+    whole = step.of(Roles(anchor="both", positive="both", negative="both"))
+    assert whole.rows is whole.columns
 
 
 def test_a_role_without_rows_is_refused() -> None:
