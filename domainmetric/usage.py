@@ -30,6 +30,8 @@ domainmetric: cross-domain metric learning
   domainmetric profile FILE[:RECIPE] [--field=value ...]   where the time of a step goes
   domainmetric ablate FILE[:ABLATION] [--seeds N | --seeds A B C] [--workers 2] [--folder FOLDER] [--field=value ...]
                                                        run named variants over seeds, and compare them;
+                                                       --executor ray [--address HOST:PORT] [--gpus-per-run 0.25]
+                                                       runs them on a Ray cluster, or on one started here;
                                                        --sweep FIELD=LOW:HIGH[:log] [--score NAME] writes a W&B
                                                        sweep of the baseline instead
   domainmetric report RUN_OR_ABLATION [-o PAGE.html] [--data-root DIR] [--file FILE]
@@ -146,6 +148,15 @@ def number(words: list[str], name: str) -> tuple[int | None, list[str]]:
     if values is not None and len(values) != 1:
         raise UsageError(f"{name} takes one number, but came with {len(values)}.")
     return (values[0] if values else None), rest
+
+
+def fraction(words: list[str], name: str) -> tuple[float | None, list[str]]:
+    """The number of `--name 0.25`, and the other words; None without the option."""
+    text, rest = option(words, name)
+    try:
+        return (None if text is None else float(text)), rest
+    except ValueError:
+        raise UsageError(f"{name} takes a number, but came with '{text}'.") from None
 
 
 def only(words: list[str], usage: str) -> str:

@@ -29,6 +29,7 @@ from statistics import fmean
 from domainmetric import AnchorStrategy, Confident, Evaluation, Experiment, Nearest, PixelNearest, RandomAnchors, Term
 from domainmetric.ablation.engine import ablate
 from domainmetric.ablation.plan import Ablation
+from domainmetric.ablation.processes import Processes
 from domainmetric.ablation.scores import PREFIX
 from domainmetric.reporting import ORACLE, choice, since
 from domainmetric.training.tracking import history
@@ -175,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ablation,
         file=Path(__file__),
         names={},
-        workers=options.workers,
+        executor=Processes(workers=options.workers),
         command="python -m experiments.guard",
         tell=print,
     )

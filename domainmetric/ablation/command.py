@@ -11,17 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from domainmetric.ablation.engine import Outcome, ablate
+from domainmetric.ablation.executor import Executor
 from domainmetric.ablation.plan import Ablation
+from domainmetric.ablation.processes import Processes
+from domainmetric.ablation.ray_cluster import RayCluster
 from domainmetric.ablation.sweep import SCORE, Range, check_score, sweep_file
-from domainmetric.errors import ConfigError, UsageError
+from domainmetric.errors import ConfigError, UsageError, nearest
 from domainmetric.experiment import Experiment
 from domainmetric.recipes import call_ablation, find_ablation
 from domainmetric.serialize import user_names
-from domainmetric.usage import fields, number, numbers, option, options
+from domainmetric.usage import fields, fraction, number, numbers, option, options
 
 Change = Callable[[Experiment, list[str], str, str], Experiment]
 """An experiment with the fields that words change; also takes the command and its description, for its help."""
 SEEDS, WORKERS = 5, 2
+EXECUTORS = ("local", "ray")
 OF_THE_ABLATION = {
     "--seed": "every variant is run with each of --seeds.",
     "--name": "runs are called after their variants.",
@@ -38,7 +42,8 @@ class Request:
     ablation: Ablation
     names: dict[str, Any]
     """Classes and functions of the user's file."""
-    workers: int
+    executor: Executor
+    """Where the runs take place."""
     changes: list[str]
     """The words that change fields."""
     ranges: list[str]
@@ -51,12 +56,14 @@ class Request:
     def read(words: list[str], *, change: Change) -> Request:
         """Understand `FILE[:ABLATION]` and the options behind it. Raises UsageError and ConfigError."""
         seeds, rest = numbers(words[1:], "--seeds")
-        workers, rest = number(rest, "--workers")
+        executor, rest = executor_of(rest)
         folder, rest = option(rest, "--folder")
         ranges, rest = options(rest, "--sweep")
         score, rest = option(rest, "--score")
         if score is not None and not ranges:
             raise UsageError("--score is what a sweep maximizes: give it with --sweep FIELD=LOW:HIGH.")
+        if ranges and isinstance(executor, RayCluster):
+            raise UsageError("A sweep is run by W&B's agents, wherever they are started: leave out --executor.")
         module, function = find_ablation(words[0])
         about, given = function.__doc__ or "", call_ablation(function, words[0])
         ablation = Ablation(
@@ -69,7 +76,7 @@ class Request:
             words=words,
             ablation=ablation,
             names=user_names(vars(module)),
-            workers=WORKERS if workers is None else workers,
+            executor=executor,
             changes=rest,
             ranges=ranges,
             score=score or SCORE,
@@ -87,7 +94,7 @@ class Request:
             self.ablation,
             file=self.file,
             names=self.names,
-            workers=self.workers,
+            executor=self.executor,
             command=shlex.join(["domainmetric", "ablate", *self.words]),
             tell=lambda text: print(textwrap.fill(text, 110), file=sys.stderr),
         )
@@ -118,6 +125,22 @@ def seeds_of(numbers: list[int] | None) -> tuple[int, ...]:
     if numbers is None:
         return tuple(range(SEEDS))
     return tuple(range(numbers[0])) if len(numbers) == 1 else tuple(numbers)
+
+
+def executor_of(words: list[str]) -> tuple[Executor, list[str]]:
+    """Where `--executor`, `--workers`, `--address` and `--gpus-per-run` put the runs, and the other words."""
+    kind, rest = option(words, "--executor")
+    workers, rest = number(rest, "--workers")
+    address, rest = option(rest, "--address")
+    gpus, rest = fraction(rest, "--gpus-per-run")
+    if kind not in (None, *EXECUTORS):
+        raise UsageError(f"There is no executor '{kind}'.{nearest(str(kind), EXECUTORS)}")
+    if kind == "ray":
+        return RayCluster(address=address, workers=workers, gpus_per_run=gpus or 0.0), rest
+    for name, value in (("--address", address), ("--gpus-per-run", gpus)):
+        if value is not None:
+            raise UsageError(f"{name} is for runs on a Ray cluster: give it with --executor ray.")
+    return Processes(workers=WORKERS if workers is None else workers), rest
 
 
 def changed(

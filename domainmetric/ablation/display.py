@@ -9,7 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from domainmetric.ablation.pool import Work, Worker
+from domainmetric.ablation.executor import Work, Worker
 from domainmetric.ablation.sight import place
 from domainmetric.escaping import visible
 

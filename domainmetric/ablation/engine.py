@@ -12,8 +12,9 @@ from typing import Any
 from domainmetric import durable
 from domainmetric.ablation import runs, tables
 from domainmetric.ablation.display import Display
-from domainmetric.ablation.plan import Ablation, Job, cores
-from domainmetric.ablation.pool import Work, Worker, carry_out
+from domainmetric.ablation.executor import Executor, Work, Worker
+from domainmetric.ablation.plan import Ablation, Job
+from domainmetric.ablation.pool import carry_out
 from domainmetric.ablation.record import threads_before, write_record
 from domainmetric.ablation.results import Row
 from domainmetric.ablation.scores import summarize_scores
@@ -40,28 +41,27 @@ class Outcome:
 
 
 def ablate(
-    ablation: Ablation, *, file: Path, names: Mapping[str, Any], workers: int, command: str, tell: Tell
+    ablation: Ablation, *, file: Path, names: Mapping[str, Any], executor: Executor, command: str, tell: Tell
 ) -> Outcome:
     """Run what is missing, then compare. `names` are the classes and functions of the user's `file`.
 
     `tell` is given what a person should know before the runs start. Raises DataNotPrepared, ConfigError, and
     RunFolderError where another process works in the same folder.
     """
-    if workers < 1:
-        raise ConfigError(f"There must be at least one worker, but there are {workers}.")
     ablation.folder.mkdir(parents=True, exist_ok=True)
     with lock(ablation.folder):
-        threads = threads_before(ablation.folder) or max(1, cores() // workers)
+        threads = threads_before(ablation.folder) or executor.threads()
         jobs = ablation.jobs(threads)
         own = check_names(ablation, file, names)
         works = with_found(jobs, runs.find(ablation.folder / "runs", jobs, names))
-        tell(opening(ablation, works, workers))
+        tell(opening(ablation, works, executor.about()))
+        machine = executor.machine(works[0].job.experiment.runtime)
 
         def record() -> None:
-            write_record(ablation, works, file=file, command=command, threads=threads)
+            write_record(ablation, works, file=file, command=command, threads=threads, machine=machine)
 
         record()
-        run_missing(works, workers=workers, file=file if own else None, tell_ended=record)
+        run_missing(works, executor, file=file if own else None, tell_ended=record)
         record()
         return conclude(ablation, works, command)
 
@@ -97,7 +97,7 @@ def with_found(jobs: Sequence[Job], found: Mapping[str, runs.Found]) -> list[Wor
     return works
 
 
-def opening(ablation: Ablation, works: Sequence[Work], workers: int) -> str:
+def opening(ablation: Ablation, works: Sequence[Work], where: str) -> str:
     """What there is to do, and whether a test could find anything."""
     count = Counter(work.status for work in works)
     size = f"{len(ablation.variants)} variants x {len(ablation.seeds)} seeds = {len(works)} runs"
@@ -105,19 +105,23 @@ def opening(ablation: Ablation, works: Sequence[Work], workers: int) -> str:
     parts += [f"{count['interrupted']} to be continued"] if count["interrupted"] else []
     parts += [f"{count['missing']} to be run"] if count["missing"] else []
     settings = works[0].job.experiment.runtime
-    how = f"{workers} at a time, {settings.threads} CPU thread{'s' * (settings.threads != 1)} each"
+    how = f"{where}, {settings.threads} CPU thread{'s' * (settings.threads != 1)} each"
     lines = [f"{ablation.name}: {size}, of which {', '.join(parts)}; {how}. Baseline: {ablation.baseline}."]
     note = tables.power_note(len(ablation.variants), len(ablation.seeds))
     return "\n".join([*lines, *([note] if note else [])])
 
 
-def run_missing(works: Sequence[Work], *, workers: int, file: Path | None, tell_ended: Callable[[], None]) -> None:
+def run_missing(
+    works: Sequence[Work], executor: Executor, *, file: Path | None, tell_ended: Callable[[], None]
+) -> None:
     """Run every job that is not finished, interrupted ones first; `tell_ended` is called after each."""
     left = sorted((w for w in works if w.status != "finished"), key=lambda w: w.status != "interrupted")
     if not left:
         return
     done = len(works) - len(left)
-    with StopFlag() as stop, Display(total=len(works), done=done) as display:
+    display = Display(total=len(works), done=done)
+    # the crew first: a cluster's client sets signal handlers of its own
+    with executor.open(works, file, display.say) as crew, StopFlag() as stop, display:
         asked = [False]
 
         def watch(active: Sequence[Worker], ended: Work | None) -> None:
@@ -129,7 +133,7 @@ def run_missing(works: Sequence[Work], *, workers: int, file: Path | None, tell_
                 display.say("Stopping: the runs save their state. Ctrl-C again ends them at once.")
 
         try:
-            carry_out(left, workers=workers, file=file, stopping=stop, watch=watch)
+            carry_out(left, crew, stopping=stop, watch=watch)
         except KeyboardInterrupt:  # the second one; the workers have been ended
             display.say("Ended.")
 

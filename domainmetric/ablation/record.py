@@ -6,21 +6,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from domainmetric.ablation.executor import Work
 from domainmetric.ablation.plan import Ablation
-from domainmetric.ablation.pool import Work
 from domainmetric.errors import RunFolderError
 from domainmetric.serialize import to_json
-from domainmetric.training import runtime
 from domainmetric.training.checkpoint import read_json, write_json
 
 RECORD = "ablation.json"
 
 
-def write_record(ablation: Ablation, works: Sequence[Work], *, file: Path, command: str, threads: int) -> None:
+def write_record(
+    ablation: Ablation,
+    works: Sequence[Work],
+    *,
+    file: Path,
+    command: str,
+    threads: int,
+    machine: dict[str, Any],
+) -> None:
     """Write the record, whole or not at all."""
-    settings = works[0].job.experiment.runtime
-    with runtime.arithmetic(settings):
-        machine = runtime.description(runtime.fabric(settings).device)
     write_json(
         ablation.folder / RECORD,
         {

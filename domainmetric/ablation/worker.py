@@ -9,16 +9,61 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import traceback
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from domainmetric.errors import DomainMetricError, Interrupted
+from domainmetric.errors import DomainMetricError, Interrupted, OtherMachine
+from domainmetric.team.process import told_elsewhere
 
-STOPPED = 130
-"""Exit status of a run that was asked to stop."""
+LOG = "worker.log"
+"""What the process says, in the run folder."""
+STOPPED, ELSEWHERE = 130, 3
+"""Exit status of a run that was asked to stop, and of one that was trained on another machine and not continued."""
+
+
+def launch(
+    folder: Path,
+    file: Path | None,
+    *,
+    threads: int,
+    first: Path | None = None,
+    cwd: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+    keep_open: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start the process of a run, with the code that this process runs, preceded by what lies in `first`.
+
+    `variables` are added to the environment, and the files `keep_open` stay open as long as the process lives.
+    """
+    command = [sys.executable, "-P", "-m", "domainmetric.ablation.worker", str(folder)]
+    command += [] if file is None else [str(file)]
+    search = [*([] if first is None else [str(first)]), *(path or os.getcwd() for path in sys.path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(search), "OMP_NUM_THREADS": str(threads)}
+    with (folder / LOG).open("ab") as output:
+        return subprocess.Popen(
+            command,
+            env={**environment, **(variables or {})},
+            cwd=cwd,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            pass_fds=keep_open,
+            start_new_session=True,  # Ctrl-C is for the ablation, which stops its runs in its own way
+        )
+
+
+def why(code: int, log: Path) -> str:
+    """Why a process failed, from its exit status and what it said."""
+    if code < 0:
+        hint = "; the system may have run out of memory, try fewer --workers" * (code == -signal.SIGKILL)
+        return f"ended by {signal.Signals(-code).name}{hint}"
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no message")
 
 
 def stop_with_parent() -> None:
@@ -38,10 +83,13 @@ def main() -> int:
         from domainmetric.runner import resume
 
         resume(folder, names_of(file))
-    except (Interrupted, KeyboardInterrupt):
-        return STOPPED
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        return 0 if told_elsewhere(stopped) else STOPPED
+    except OtherMachine as error:
+        failed(str(error))
+        return ELSEWHERE
     except DomainMetricError as error:
-        return failed(str(error))
+        return 0 if told_elsewhere(error) else failed(str(error))
     except Exception as error:
         traceback.print_exc()
         return failed(f"{type(error).__name__}: {error}")

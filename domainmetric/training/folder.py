@@ -7,10 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from domainmetric import durable
 from domainmetric.errors import NotWritten, RunFolderError
-from domainmetric.experiment import Experiment
+
+if TYPE_CHECKING:  # a process that only moves run folders about need not load torch
+    from domainmetric.experiment import Experiment
 
 EXPERIMENT, REPORT = "experiment.json", "report.json"
 

@@ -104,7 +104,7 @@ def test_runs_are_found_by_content_whatever_they_are_called(tmp_path: Path) -> N
     }
     works = with_found(jobs, found)
     assert [work.status for work in works] == ["finished", "interrupted", "missing"]
-    told = opening(now, works, 2)
+    told = opening(now, works, "2 at a time")
     assert "3 variants x 1 seeds = 3 runs, of which 1 finished, 1 to be continued, 1 to be run; 2 at a time" in told
     assert "Too few seeds for a test" in told
 

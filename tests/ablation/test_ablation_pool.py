@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from domainmetric.ablation import pool
+from domainmetric.ablation.executor import Crew, Work, Worker
 from domainmetric.ablation.plan import Job
-from domainmetric.ablation.pool import Work, Worker, carry_out, take
+from domainmetric.ablation.pool import carry_out, take
+from domainmetric.ablation.processes import Local
 from domainmetric.ablation.sight import Sight, place
+from domainmetric.ablation.worker import LOG
 from domainmetric.errors import DataError
 from tests import tiny
 
@@ -28,40 +31,41 @@ def work(name: str, source: str | None = None) -> Work:
 
 
 @pytest.fixture
-def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
     """In place of runs, the Python programs that are put here by their variants."""
-    programs: dict[str, str] = {}
-
-    def start(one: Work, file: Path | None) -> Worker:
-        if programs[one.job.variant] == "refuse":
-            raise DataError("no such data")
-        one.folder = tmp_path / one.job.variant
-        one.folder.mkdir(exist_ok=True)
-        (one.folder / pool.LOG).write_text("first\nthe reason\n\n")
-        command = [sys.executable, "-S", "-c", programs[one.job.variant]]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE)
-        return Worker(work=one, process=process, sight=Sight.of(one.folder))
-
-    monkeypatch.setattr(pool, "start", start)
     monkeypatch.setattr(pool, "LOOK_S", 0.01)
-    return programs
+    return Programs(tmp_path)
 
 
-def run(works: Sequence[Work], stopping: Callable[[], bool] = lambda: False, workers: int = 2) -> list[set[str]]:
-    """Do all jobs. Returns which of them went on side by side."""
-    beside: list[set[str]] = []
+class Programs(dict[str, str]):
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
-    def watch(active: Sequence[Worker], ended: Work | None) -> None:
-        beside.append({worker.work.job.variant for worker in active})
+    def start(self, one: Work) -> Worker:
+        if self[one.job.variant] == "refuse":
+            raise DataError("no such data")
+        one.folder = self.folder / one.job.variant
+        one.folder.mkdir(exist_ok=True)
+        (one.folder / LOG).write_text("first\nthe reason\n\n")
+        command = [sys.executable, "-S", "-c", self[one.job.variant]]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE)
+        return Local(work=one, process=process, sight=Sight.of(one.folder))
 
-    carry_out(works, workers=workers, file=None, stopping=stopping, watch=watch)
-    return beside
+    def run(self, works: Sequence[Work], stopping: Callable[[], bool] = lambda: False) -> list[set[str]]:
+        """Do all jobs, two at a time. Returns which of them went on side by side."""
+        beside: list[set[str]] = []
+
+        def watch(active: Sequence[Worker], ended: Work | None) -> None:
+            beside.append({worker.work.job.variant for worker in active})
+
+        carry_out(works, Crew(size=2, start=self.start), stopping=stopping, watch=watch)
+        return beside
 
 
-def test_what_becomes_of_each_process(begun: dict[str, str]) -> None:
+def test_what_becomes_of_each_process(begun: Programs) -> None:
     begun |= {"good": DONE, "bad": FAIL, "dead": KILLED, "refused": "refuse", "late": DONE}
     works = [work(name) for name in begun]
-    beside = run(works)
+    beside = begun.run(works)
     assert [one.status for one in works] == ["finished", "failed", "failed", "failed", "finished"]
     assert works[1].error == "the reason"
     assert works[2].error is not None and works[2].error.startswith("ended by SIGKILL; the system may have run out of")
@@ -69,10 +73,10 @@ def test_what_becomes_of_each_process(begun: dict[str, str]) -> None:
     assert max(map(len, beside)) <= 2
 
 
-def test_a_shared_source_phase_is_not_trained_twice_at_a_time(begun: dict[str, str]) -> None:
+def test_a_shared_source_phase_is_not_trained_twice_at_a_time(begun: Programs) -> None:
     begun |= dict.fromkeys(("a1", "b1", "a2"), "import time; time.sleep(0.3)")
     works = [work("a1", "one"), work("b1", "one"), work("a2", "two")]
-    beside = run(works)
+    beside = begun.run(works)
     assert {"a1", "a2"} in beside
     assert not any({"a1", "b1"} <= found for found in beside)
     assert [one.status for one in works] == ["finished"] * 3
@@ -81,7 +85,7 @@ def test_a_shared_source_phase_is_not_trained_twice_at_a_time(begun: dict[str, s
 def test_once_the_source_phase_is_over_others_may_begin() -> None:
     queue = [work("b", "one"), work("c", "two")]
     with subprocess.Popen([sys.executable, "-S", "-c", ""], stdin=subprocess.PIPE) as process:
-        worker = Worker(work=work("a", "one"), process=process, sight=Sight(Path("none"), step=30))
+        worker = Local(work=work("a", "one"), process=process, sight=Sight(Path("none"), step=30))
         assert worker.in_source_phase()
         worker.sight.step = 31
         assert not worker.in_source_phase()
@@ -90,23 +94,23 @@ def test_once_the_source_phase_is_over_others_may_begin() -> None:
     assert take([queue[0]], [worker], set()) is None
 
 
-def test_when_asked_to_stop_runs_save_their_state_and_nothing_new_begins(begun: dict[str, str]) -> None:
+def test_when_asked_to_stop_runs_save_their_state_and_nothing_new_begins(begun: Programs) -> None:
     begun |= dict.fromkeys(("a", "b", "c"), UNTIL_STOPPED)
     works, asked = [work(name) for name in begun], time.monotonic() + 0.2
-    run(works, stopping=lambda: time.monotonic() > asked)
+    begun.run(works, stopping=lambda: time.monotonic() > asked)
     assert [one.status for one in works] == ["interrupted", "interrupted", "missing"]
 
 
-def test_whatever_happens_no_process_is_left(begun: dict[str, str]) -> None:
+def test_whatever_happens_no_process_is_left(begun: Programs) -> None:
     begun["a"] = "import time; time.sleep(60)"
-    started: list[Worker] = []
+    started: list[Local] = []
 
     def watch(active: Sequence[Worker], ended: Work | None) -> None:
-        started.extend(active)
+        started.extend(worker for worker in active if isinstance(worker, Local))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        carry_out([work("a")], workers=1, file=None, stopping=lambda: False, watch=watch)
+        carry_out([work("a")], Crew(size=1, start=begun.start), stopping=lambda: False, watch=watch)
     assert started[0].process.poll() is not None
     assert started[0].work.status == "interrupted"
 
