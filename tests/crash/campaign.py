@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import random
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.crash.disk import ENDING, FAULTS, Disk, Fault, fits
-from tests.crash.life import DONE, FINISHED, RUNS, STOPPED, End, folder_in, live
+from tests.crash.disk import ENDING, FAULTS, LOST, Disk, Fault, fits
+from tests.crash.life import DONE, FINISHED, RUNS, STOPPED, End, folder_in, live, warm_up
 from tests.crash.same import differences, phases_differ
 
 STORM, STORM_EVERY = 20, 50
@@ -47,19 +45,25 @@ class Campaign:
 
     def begin(self) -> None:
         """Make the run that is left in peace; it tells the operations and the processor time that a run takes."""
-        root = self.folder / "undisturbed"
-        shutil.rmtree(root, ignore_errors=True)
+        root = self.fresh("undisturbed")
+        warm_up(root / "another")
         end = live(root, Disk())
         folder = folder_in(root)
         assert end.status == FINISHED and folder is not None, f"The undisturbed run failed: {end.told}"
         self.peaceful = folder
-        done = json.loads((root / DONE).read_text())
-        self.operations = done["operations"]
-        for name in done["modules"]:  # so that no life has to import them anew
-            with suppress(ImportError):
-                importlib.import_module(name)
-        self.seconds = live(self.folder / "again", Disk()).seconds
+        self.operations = json.loads((root / DONE).read_text())
+        self.seconds = live(self.fresh("again"), Disk()).seconds
         shutil.rmtree(self.folder / "again")
+
+    def end(self) -> None:
+        """Leave nothing but the runs that went wrong, and the undisturbed one beside them."""
+        if [path.name for path in self.folder.iterdir()] == ["undisturbed"]:
+            shutil.rmtree(self.folder)
+
+    def fresh(self, name: str) -> Path:
+        """Where a run is made, without what one that was stopped may have left there."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        return self.folder / name
 
     def faults(self, every: int = 1) -> Iterator[tuple[Fault, int]]:
         """Each fault at each operation that can meet it; a sample takes them in turn, at every so many operations."""
@@ -68,10 +72,14 @@ class Campaign:
                 if fits(fault, operation) and (at + number * every // len(FAULTS)) % every == 0:
                     yield fault, at
 
+    def name(self, fault: Fault, at: int) -> str:
+        """What a run is called whose operation number `at` meets a fault."""
+        return f"operation-{at}-{fault.replace(' ', '-')}"
+
     def fault(self, fault: Fault, at: int) -> Result:
         """One operation meets a fault; then the run is continued on a good disk."""
-        result = Result(name=f"operation-{at}-{fault.replace(' ', '-')}", kind=fault)
-        root = self.folder / result.name
+        result = Result(name=self.name(fault, at), kind=fault)
+        root = self.fresh(result.name)
         end = live(root, Disk(fault, at))
         result.wrong += self.complaints(root, fault, end)
         return self.conclude(root, result)
@@ -79,7 +87,7 @@ class Campaign:
     def complaints(self, root: Path, fault: Fault, end: End) -> list[str]:
         """Whether the process met the fault as it should."""
         if fault in ENDING:
-            expected = end.status == -signal.SIGKILL
+            expected = end.status == -signal.SIGKILL and LOST not in end.told
         elif fault == "passing EIO":
             expected = end.status == FINISHED
         else:
@@ -92,7 +100,7 @@ class Campaign:
         rng = random.Random(f"{self.seed}/{number}")
         storm = number % STORM_EVERY == STORM_EVERY - 1
         result = Result(name=f"kill-{number}", kind="kills in a row" if storm else "random kills")
-        root = self.folder / result.name
+        root = self.fresh(result.name)
         again = True
         while again and result.kills < STORM:
             latest = self.seconds * (0.5 if storm else 1.0)
@@ -109,7 +117,7 @@ class Campaign:
         """SIGTERM and SIGINT at random moments, until it is finished."""
         rng = random.Random(f"{self.seed}/asked/{number}")
         result = Result(name=f"asked-{number}", kind="SIGTERM, SIGINT")
-        root = self.folder / result.name
+        root = self.fresh(result.name)
         for _ in range(rng.randint(1, 4)):
             by = rng.choice((signal.SIGTERM, signal.SIGINT))
             end = live(root, Disk(), kill_after=rng.uniform(0.0, self.seconds), by=by)

@@ -2,6 +2,9 @@
 
 What has not been flushed is remembered with the way to undo it, so that the power can fail, too: then names and content
 are lost that were not flushed. On some file systems the names survive and the content does not ("lost data").
+
+A run that loses all its names begins anew and ends the same, so its end does not show that they were never flushed.
+Therefore each file that `durable.write` has written is a promise, and one that a sudden end breaks is told.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ Fault = Literal["kill", "power", "lost data", "EIO", "passing EIO", "ENOSPC", "s
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 ENDING: tuple[Fault, ...] = ("kill", "power", "lost data")
 """Faults that end the process without a word."""
+LOST = "Lost, although it had been written:"
 NEED_ROOM = ("open", "write", "fsync", "mkdir", "replace")
 Key = tuple[str, object]
 
@@ -39,6 +43,18 @@ class Disk:
         self._failing: tuple[int, tuple[str, ...]] | None = None
         self._unflushed: list[tuple[Key, Callable[[], object]]] = []
         self._paths: dict[int, Path] = {}
+        self._promised: dict[Path, bytes] = {}
+
+    def promising(self, write: Callable[..., None]) -> Callable[..., None]:
+        """`durable.write`, after which a file must stay, whatever happens, until it is written anew or removed."""
+
+        def kept(path: Path, payload: bytes, *, keep: Path | None = None) -> None:
+            for name in (path, keep):
+                self._promised.pop(Path(name or path).absolute(), None)
+            write(path, payload, keep=keep)
+            self._promised[path.absolute()] = payload
+
+        return kept
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
@@ -92,6 +108,7 @@ class Disk:
     def unlink(self, path: Path) -> None:
         path = Path(path).absolute()
         before = path.read_bytes() if path.exists() else None
+        self._promised.pop(path, None)
         self._do("unlink", lambda: os.unlink(path))
         if before is not None:
             self._remember(("folder", path.parent), lambda: path.write_bytes(before))
@@ -139,5 +156,8 @@ class Disk:
             if self.fault == "power" or (self.fault == "lost data" and where == "file"):
                 with suppress(FileNotFoundError):  # its name is lost already
                     undo()
+        for path, payload in self._promised.items():  # a log may have grown since
+            if not path.is_file() or not path.read_bytes().startswith(payload):
+                print(LOST, path.name, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("killed")

@@ -1,24 +1,39 @@
-"""The processes of one run: forked from a parent that has imported everything, so that a life costs its work alone."""
+"""The processes of one run, forked from a parent that has done another run: so a life costs its own work alone.
+
+The parent's run has another seed. What it left in memory can only make a life differ from the undisturbed one, never
+make it the same.
+"""
 
 from __future__ import annotations
 
+import functools
+import gc
 import json
 import os
 import signal
 import sys
 import time
 import traceback
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from domainmetric import durable, reporting, runner
+from domainmetric.anchors.adaptive import AdaptiveThreshold
+from domainmetric.anchors.nearest import Nearest
+from domainmetric.data.draws import Groups, MatchedBalanced
+from domainmetric.data.pair import Pair
+from domainmetric.data.pipelines import DigitViews
+from domainmetric.data.view_bank import AlbumentationsViews
 from domainmetric.errors import DomainMetricError
-from domainmetric.experiment import BestScore, Experiment
+from domainmetric.experiment import Banks, BestScore, Evaluation, Experiment
 from domainmetric.figures import style
+from domainmetric.memory import Memory
 from domainmetric.metrics.selection import InformationMaximization
 from domainmetric.serialize import user_names
+from domainmetric.terms import Metric
 from domainmetric.training.folder import EXPERIMENT
 from tests import tiny
 from tests.crash.disk import Disk
@@ -30,10 +45,30 @@ RUNS, DONE = Path("runs"), Path("done.json")
 
 
 def experiment() -> Experiment:
-    """A run of a second with everything that moves: two phases, a choice among checkpoints, banks, a discriminator."""
-    whole = short(tiny.full(RUNS), source=6, adapt=12)
-    chosen = BestScore(score=InformationMaximization())
-    return replace(whole, selection=chosen, runtime=replace(whole.runtime, checkpoint_every=4))
+    """A run of less than a second with everything that moves.
+
+    Two phases and a choice among checkpoints; banks, a memory of batches, and matches that remember; a teacher, a
+    discriminator and schedules; drawn groups, balanced matches, and a bank of views.
+    """
+    whole = short(tiny.full(RUNS), source=3, adapt=6)
+    source, adapt = whole.phases["source"], whole.phases["adapt"]
+    views = AlbumentationsViews(pipeline=DigitViews(invert=0.5), num_workers=0, block_steps=2)
+    remembering = replace(whole.terms["triplet"], part=Metric(memory=Memory(size=32, warmup=2)))
+    return replace(
+        whole,
+        data=Pair(source=tiny.Colored(num_train=64, num_test=40), target=tiny.Grey(num_train=64, num_test=40)),
+        anchors=AdaptiveThreshold(inner=Nearest()),
+        terms=dict(whole.terms) | {"triplet": remembering},
+        phases={
+            "source": replace(source, source_batch=8, sampling=Groups(num_classes=2)),
+            "adapt": replace(adapt, source_batch=8, target_batch=16, target_sampling=MatchedBalanced()),
+        },
+        augmentation=replace(whole.augmentation, source=views),
+        banks=Banks(source_size=48, target_size=48, refresh_every=3),
+        evaluation=Evaluation(every=4, num_images=24, retrieval_queries=12, gradient_every=2),
+        selection=BestScore(score=InformationMaximization()),
+        runtime=replace(whole.runtime, checkpoint_every=2),
+    )
 
 
 def folder_in(root: Path) -> Path | None:
@@ -52,6 +87,25 @@ class End:
     """Processor time that it used."""
     told: str
     """The last line that it wrote."""
+
+
+def warm_up(root: Path) -> None:
+    """Do another run in this process, and read it, so that what is imported and compiled once is there for all lives.
+
+    What it tells of machine and code is told by all lives, too: their code is this process's, whatever happens to the
+    files meanwhile.
+    """
+    runner.runtime.description = functools.cache(runner.runtime.description)  # type: ignore[attr-defined]
+    made_short()
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        runner.resume(runner.run(replace(experiment(), seed=1, runs_root=root)), user_names(vars(tiny)))
+    gc.collect()
+    gc.freeze()  # what is never looked at is never copied
+
+
+def made_short() -> None:
+    """Let runs end with a short report and one picture."""
+    runner.summarize, runner.draw = summarize, draw  # type: ignore[attr-defined]
 
 
 def live(root: Path, disk: Disk, *, kill_after: float | None = None, by: signal.Signals = signal.SIGKILL) -> End:
@@ -91,7 +145,8 @@ def work(root: Path, disk: Disk) -> int:
     os.dup2(output, 2)
     outside = watch_for_others(disk)
     durable.os, durable.PAUSES_S = disk, (0.0, 0.0, 0.0)  # type: ignore[assignment, attr-defined]
-    runner.summarize, runner.draw = summarize, draw  # type: ignore[attr-defined]
+    durable.write = disk.promising(durable.write)
+    made_short()
     try:
         folder = folder_in(Path())
         if folder is None:
@@ -104,7 +159,7 @@ def work(root: Path, disk: Disk) -> int:
     except BaseException:
         traceback.print_exc()
         return BROKEN
-    DONE.write_text(json.dumps({"operations": disk.operations, "modules": sorted(sys.modules)}))
+    DONE.write_text(json.dumps(disk.operations))
     print(*outside, flush=True)
     return OUTSIDE if outside else FINISHED
 
