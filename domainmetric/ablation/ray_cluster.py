@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from domainmetric.ablation.executor import Crew, Executor, Say, Work, Worker, ch
 from domainmetric.ablation.luggage import pack_code
 from domainmetric.ablation.parcel import Sender
 from domainmetric.ablation.plan import cores
-from domainmetric.ablation.resources import check_device, check_gpus, cpus, room
+from domainmetric.ablation.resources import check_device, check_gpus, cpus, reach, room
 from domainmetric.ablation.sandbox import PHASES, News, Order, Sandbox
 from domainmetric.ablation.shared_phases import SharedPhases
 from domainmetric.ablation.sight import Sight
@@ -41,8 +40,8 @@ from domainmetric.training import runtime
 from domainmetric.training.batches import data_root
 from domainmetric.training.phases import CHECKPOINT, PREVIOUS
 
-NEWS_S, REACH_S, CLOSE_S = 2.0, 5.0, 5.0
-"""Seconds between two requests for news of a run, until a cluster must answer, and for an actor to tidy up."""
+NEWS_S, CLOSE_S = 2.0, 5.0
+"""Seconds between two requests for news of a run, and for its actor to tidy up."""
 LOSSES = 3
 """How often a run may be lost and goes on; the next time it has failed."""
 STORE_BYTES = 2**28
@@ -248,14 +247,15 @@ def start(work: Work, *, site: Site) -> Worker:
 @contextmanager
 def connected(address: str | None, code: str) -> Iterator[None]:
     """In a cluster, with a folder of code for its nodes. Raises ConfigError where there is none."""
-    before = dict(os.environ)
-    handler = signal.getsignal(signal.SIGTERM)
+    if address is not None:
+        reach(address)  # Ray itself would wait for minutes
+    before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    os.environ.update(QUIET if address else {**QUIET, **LOOPBACK, **secret})
+    os.environ.update(QUIET if address is not None else {**QUIET, **LOOPBACK, **secret})
     import ray
 
     try:
-        join_cluster(address, code)
+        enter(address, code)
         yield
     finally:
         ray.shutdown()
@@ -264,7 +264,7 @@ def connected(address: str | None, code: str) -> Iterator[None]:
         os.environ.update(before)
 
 
-def join_cluster(address: str | None, code: str) -> None:
+def enter(address: str | None, code: str) -> None:
     """Start Ray on this machine, or make this process part of a cluster. Raises ConfigError where that fails."""
     import ray
 
@@ -273,22 +273,12 @@ def join_cluster(address: str | None, code: str) -> None:
         if address is None:
             ray.init("local", num_cpus=cores(), include_dashboard=False, object_store_memory=STORE_BYTES, **common)
         else:
-            reach(address)
             ray.init(address, **common)
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        where = "be started on this machine" if address is None else f"be reached at {address}"
+    except Exception as error:  # Ray raises whatever, down to a bare Exception where a node does not start in time
+        where = "Ray could not be started" if address is None else f"The Ray cluster at {address} could not be joined"
         raise ConfigError(
-            f"Ray could not {where}: {in_short(error)} A cluster has the address that `ray start --head` printed; this "
-            "machine must be a node of it, with the same versions of Python and Ray."
+            f"{where}: {in_short(error)} This machine must be a node of it, with the same versions of Python and Ray."
         ) from error
-
-
-def reach(address: str) -> None:
-    """Raise ValueError for an address that is none, and OSError where nobody answers; Ray itself would wait long."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise ValueError("an address is HOST:PORT.")
-    socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
 
 
 def in_short(error: Exception) -> str:

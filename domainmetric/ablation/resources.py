@@ -1,12 +1,32 @@
-"""What a run needs of a cluster, and what there is."""
+"""What runs need of a cluster, and what there is: whether it answers, and how many have room."""
 
 from __future__ import annotations
 
 import math
+import socket
 from collections.abc import Mapping, Sequence
 
 from domainmetric.errors import ConfigError
 from domainmetric.experiment import Runtime
+
+REACH_S = 5.0
+"""Seconds until a cluster must answer."""
+
+
+def reach(address: str) -> None:
+    """Raise ConfigError unless somebody answers at this address."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigError(
+            f"The address of a Ray cluster is HOST:PORT, as `ray start --head` prints it, but came as '{address}'."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"No Ray cluster answers at {address} ({error}). Start one with `ray start --head` and give the address "
+            "that it prints, or leave out --address for a Ray on this machine alone."
+        ) from error
 
 
 def check_gpus(gpus: float) -> None:

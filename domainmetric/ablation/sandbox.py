@@ -98,8 +98,11 @@ class Sandbox:
         self._process.stdin.close()
 
     def close(self) -> None:
-        """Delete everything."""
+        """End the run where it still goes on, and delete everything."""
         self.stop()
+        self._process.kill()
+        self._process.wait()
+        os.close(self._lock)
         shutil.rmtree(self._root, ignore_errors=True)
 
 
