@@ -84,13 +84,14 @@ class Phase(ABC):
     ) -> torch.optim.AdamW:
         """One AdamW over a group for each part of the network, and one for the terms' own weights.
 
-        AdamW keeps its moments for each parameter alone, so a group of other settings is an optimizer of its own.
+        AdamW keeps its moments for each parameter alone, so a group of other settings is an optimizer of its own. It
+        is fused, which is one pass over each parameter, and asks for gradients in the layout of the parameters.
         """
         groups = [
             self.optimizer_of(part).group(parameters, branch=part in BRANCHES) for part, parameters in moving.items()
         ]
         groups.append(self.optimizer.group(terms, branch=False))
-        return torch.optim.AdamW([group for group in groups if group["params"]])
+        return torch.optim.AdamW([group for group in groups if group["params"]], fused=True)
 
     @property
     def draws_by_match(self) -> bool:
