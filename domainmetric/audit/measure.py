@@ -9,6 +9,7 @@ from functools import cache
 from itertools import chain
 
 import numpy as np
+import torch
 from jaxtyping import UInt8, UInt64
 from numpy.typing import NDArray
 from torch import Tensor
@@ -43,7 +44,7 @@ class SetFacts:
 
 def measure(parts: Iterable[UInt8[Tensor, "_n h w c"]]) -> tuple[SetFacts, Hashes]:
     """The figures of a set that is given in parts, and a hash for each different image, in ascending order."""
-    chunks = (chunk.cpu().numpy() for part in parts for chunk in part.split(_CHUNK))
+    chunks = (part[rows].cpu().numpy() for part in parts for rows in torch.arange(len(part)).split(_CHUNK))
     first = next(chunks)
     size: tuple[int, int, int] = first.shape[1:]
     levels = np.zeros((size[2], 256), np.int64)

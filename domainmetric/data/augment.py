@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from domainmetric.data.streamed import Ahead, Streamed
 from domainmetric.data.views import Rows, Share, Views, ViewStream
 from domainmetric.errors import ConfigError
 from domainmetric.randomness import generator
@@ -71,8 +72,7 @@ class Augment(Views):
             theta = torch.randn(n, 2, 3, device=device, generator=generator)[place] * self.affine
             theta[:, 0, 0] += 1
             theta[:, 1, 1] += 1
-            grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-            x = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+            x = F.grid_sample(x, affine_grid(theta, x), padding_mode="border", align_corners=False)
         x = x.contiguous()  # colors are changed plane by plane, several times faster than pixel by pixel
         if self.grey:
             grey = torch.rand(n, 1, 1, 1, device=device, generator=generator)[place] < self.grey
@@ -85,6 +85,14 @@ class Augment(Views):
         return x.contiguous(memory_format=torch.channels_last)
 
 
+def affine_grid(theta: Float[Tensor, "n 2 3"], images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n h w 2"]:
+    """What `F.affine_grid` gives, by one product for all images and not one for each: a quarter of its time."""
+    n, _, h, w = images.shape
+    x, y = ((torch.arange(size, device=theta.device) * 2 + 1) / size - 1 for size in (w, h))
+    places = torch.stack([x.expand(h, w), y[:, None].expand(h, w), torch.ones_like(x).expand(h, w)]).flatten(1)
+    return (theta.flatten(0, 1) @ places).view(n, 2, h, w).permute(0, 2, 3, 1)
+
+
 class DeviceStream(ViewStream):
     """Views made on the images' device when they are asked for, those of matched anchors too."""
 
@@ -93,18 +101,29 @@ class DeviceStream(ViewStream):
     ) -> None:
         self._augment, self._images, self._rows = augment, images, rows
         self._seed, self._name, self._share = seed, name, share
+        self._ahead = Ahead(images) if isinstance(images, Streamed) else None
 
     def at(self, step: int) -> tuple[Int64[Tensor, " b"], Float[Tensor, "own c h w"]]:
-        rows = self._rows(step).to(self._images.device, non_blocking=True)
-        return rows, self._views(rows, "scheduled", step)
+        rows, device = self._rows(step), self._images.device
+        place = self._share(len(rows))
+        if self._ahead is None:
+            rows = rows.to(device, non_blocking=True)
+            return rows, self._views(self._images[rows[place]], place, len(rows), "scheduled", step)
+        images = self._ahead(rows[place], self._rows(step + 1)[place])
+        views = self._views(images, place, len(rows), "scheduled", step)
+        return rows.to(device, non_blocking=True), views
 
     def of(self, rows: Int64[Tensor, " e"], step: int) -> Float[Tensor, "own c h w"]:
-        return self._views(rows, "matched", step)
+        place = self._share(len(rows))
+        return self._views(self._images[rows[place]], place, len(rows), "matched", step)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """End the thread that reads ahead, where there is one."""
+        if self._ahead is not None:
+            self._ahead.close()
 
-    def _views(self, rows: Int64[Tensor, " r"], purpose: str, step: int) -> Float[Tensor, "own c h w"]:
-        device, place = self._images.device, self._share(len(rows))
-        draw = generator(device, self._seed, self._name, purpose, step)
-        return self._augment(self._images[rows[place]], draw, within=(place, len(rows)))
+    def _views(
+        self, images: UInt8[Tensor, "own h w c"], place: slice, count: int, purpose: str, step: int
+    ) -> Float[Tensor, "own c h w"]:
+        draw = generator(self._images.device, self._seed, self._name, purpose, step)
+        return self._augment(images, draw, within=(place, count))

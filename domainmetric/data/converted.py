@@ -28,7 +28,7 @@ from domainmetric.data.domain import SPLITS, Domain, Split
 from domainmetric.data.framing import Framing, Resize
 from domainmetric.data.looked_once import up_to_date
 from domainmetric.data.pictures import Picture, batches
-from domainmetric.data.store import Stream, content_hashes, read_manifest, read_split, write_streams
+from domainmetric.data.store import Stream, array_file, content_hashes, read_manifest, read_split, write_streams
 from domainmetric.data.view_bank import Pipeline
 from domainmetric.errors import ConfigError, DataError, DataNotPrepared
 from domainmetric.types import ImageSet
@@ -73,6 +73,9 @@ class Converted(Domain, ABC):
                 f"The images of '{self.name}' as they were converted to {root / name} are damaged. Remove that folder, "
                 "and the next run converts them anew."
             ) from error
+
+    def array(self, split: Split, *, root: Path, size: int) -> Path | None:
+        return array_file(root, self.convert(root, size), split)
 
     def frame(self, images: UInt8[Tensor, "n h w c"], size: int) -> UInt8[Tensor, "n {size} {size} c"]:
         """Images from elsewhere, as its own are converted."""

@@ -51,6 +51,13 @@ class Domain(ABC):
         DataError if it is damaged.
         """
 
+    def array(self, split: Split, *, root: Path, size: int) -> Path | None:
+        """The .npy file that holds the very images of `load`, row by row; None where they are made when loaded.
+
+        Large sets are read from it step by step (`Runtime.data`), and need not lie in memory.
+        """
+        return None
+
     def frame(self, images: UInt8[Tensor, "n h w c"], size: int) -> UInt8[Tensor, "n {size} {size} c"]:
         """Images of this domain from elsewhere, brought to size x size as `load` brings its own; here resized whole."""
         return Resize().apply(images, size)

@@ -9,6 +9,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+import torch
+
 from domainmetric.errors import ConfigError
 
 GIB = 2**30
@@ -25,6 +27,11 @@ def available_memory() -> int | None:
         group = Path("/sys/fs/cgroup")
         limits.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
     return max(0, min(limits)) if limits else None
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that a device has free, the host's memory where it is the CPU; None where the system does not tell."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
 
 
 def check_memory(needed: int, what: str, instead: str) -> None:

@@ -154,6 +154,11 @@ def read_split(root: Path, name: str, split: Split) -> ImageSet:
         _damaged(root, name, f"its {split} split is not usable: {error}", error)
 
 
+def array_file(root: Path, name: str, split: Split) -> Path:
+    """Where the images of a split lie as one array."""
+    return Path(root) / name / f"{split}_images.npy"
+
+
 def read_manifest(root: Path, name: str) -> Manifest:
     """The manifest of a prepared store. Raises DataNotPrepared if absent, DataError if it cannot be read."""
     path = Path(root) / name / "manifest.json"

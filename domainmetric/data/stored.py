@@ -11,7 +11,7 @@ from torch import Tensor
 
 from domainmetric.data.domain import Domain, Split
 from domainmetric.data.framing import Framing
-from domainmetric.data.store import content_hashes, read_split
+from domainmetric.data.store import array_file, content_hashes, read_split
 from domainmetric.errors import DataError
 from domainmetric.types import ImageSet
 
@@ -39,6 +39,10 @@ class Stored(Domain, ABC):
                 f"Prepare it again with: python -m data_prep {self.name} --root {root} --force"
             )
         return ImageSet(images=self.frame(stored.images, size), labels=stored.labels, classes=stored.classes)
+
+    def array(self, split: Split, *, root: Path, size: int) -> Path | None:
+        first = read_split(root, self.name, split).images[:1]
+        return array_file(root, self.name, split) if self.frame(first, size) is first else None
 
     def frame(self, images: UInt8[Tensor, "n h w c"], size: int) -> UInt8[Tensor, "n {size} {size} c"]:
         return self.framing.apply(images, size)

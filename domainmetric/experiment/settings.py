@@ -129,6 +129,13 @@ class BestScore(Selection):
 
     score: SelectionScore
     """The label-free score."""
+    margin: float = 0.0
+    """By more than this a later checkpoint must be better than the one chosen so far, to take its place: scores are
+    noisy, and the start of an adaptation is a safe choice. From 0 on, in the units of the score."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin < float("inf"):
+            raise ConfigError(f"BestScore.margin must be a number from 0 on, but is {self.margin}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +171,10 @@ class Runtime:
     torchrun or the cluster's own launcher; with one machine none is needed."""
     precision: Literal["32", "bf16"] = "32"
     """`bf16` runs the networks in bfloat16 autocast; distances and losses stay in float32."""
+    data: Literal["auto", "device", "stored"] = "auto"
+    """Where the training images lie: whole on the `device`; or `stored`, on disk or in the host's memory, from where
+    each batch is picked, the next one while this one is computed. `auto` leaves them there where they would take more
+    than half of the device's free memory. The numbers are the same."""
     memory_format: Literal["channels_last", "contiguous"] = "channels_last"
     """Layout of images and convolutions."""
     threads: int | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,14 +15,20 @@ from domainmetric.data.augment import to_float
 from domainmetric.data.draws import Balanced
 from domainmetric.data.loading import load_split
 from domainmetric.data.matched_rows import MatchedRows
+from domainmetric.data.room import free_memory
 from domainmetric.data.sampling import ShuffledRows
+from domainmetric.data.streamed import Streamed
 from domainmetric.data.views import Rows, Views, ViewStream
-from domainmetric.errors import DataError
+from domainmetric.errors import ConfigError, DataError
 from domainmetric.experiment import AdaptationPhase, Experiment, Phase
+from domainmetric.models.network import DOMAINS
 from domainmetric.randomness import derive, generator
 from domainmetric.team.base import ALONE, Team
 from domainmetric.training.parts import part
 from domainmetric.types import ImageSet, LabelledTargetBatch, SourceBatch, TargetBatch
+
+ROOM_SHARE = 0.5
+"""Of the device's free memory; training images that need more stay where they are stored."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,7 +55,10 @@ def data_root(experiment: Experiment) -> Path:
 
 
 def load(experiment: Experiment, root: Path, device: torch.device) -> RunData:
-    """Load both domains onto `device`, hold out the source validation rows, and put the target labels aside."""
+    """Load both domains onto `device`, hold out the source validation rows, and put the target labels aside.
+
+    Training images for which there is no room stay where they are stored (`Runtime.data`).
+    """
     size = experiment.image_size
     pair, needs_labels = experiment.data, experiment.labelled_target is not None
     source = load_split(pair.source, "train", root=root, size=size, labelled=True)
@@ -61,16 +71,45 @@ def load(experiment: Experiment, root: Path, device: torch.device) -> RunData:
             f"{experiment.source_validation} holds out {held_out}: some must be held out, and some left to train on. "
             "Add images, or choose another share."
         )
-    train_rows = order[held_out:].sort().values
+    train_rows, held = order[held_out:].sort().values, order[:held_out].sort().values
+    arrays = [domain.array("train", root=root, size=size) for domain in (pair.source, pair.target)]
+    stay = stays(experiment, source, target, arrays, device)
     return RunData(
-        source_train=source.take(train_rows).to(device),
+        source_train=placed(source, train_rows, arrays[0], device, stay=stay),
         source_train_rows=train_rows.to(device),
-        source_validation=source.take(order[:held_out].sort().values).to(device),
+        source_validation=placed(source, held, arrays[0], device, stay=stay),
         source_test=load_split(pair.source, "test", root=root, size=size, labelled=True).to(device),
-        target_train=target.unlabelled().to(device),
+        target_train=placed(target.unlabelled(), None, arrays[1], device, stay=stay),
         target_test=pair.aligned(load_split(pair.target, "test", root=root, size=size, labelled=False)).to(device),
         target_train_labels_oracle=None if target.labels is None else target.labels.to(device),
     )
+
+
+def stays(
+    experiment: Experiment, source: ImageSet, target: ImageSet, arrays: Sequence[Path | None], device: torch.device
+) -> bool:
+    """Whether the training images stay where they are stored, and are picked from there step by step."""
+    if experiment.runtime.data != "stored":
+        needed, room = sum(each.images.numel() for each in (source, target)), free_memory(device)
+        return experiment.runtime.data == "auto" and room is not None and needed > ROOM_SHARE * room
+    if device.type == "cpu" and None in arrays:
+        sides = [name for name, array in zip(DOMAINS, arrays, strict=True) if array is None]
+        raise ConfigError(
+            f"runtime.data is 'stored', but the training images of the {' and the '.join(sides)} are made or changed "
+            "when they are loaded, so that they lie in memory anyway. Leave it at 'auto', or prepare a store of them."
+        )
+    return True
+
+
+def placed(
+    images: ImageSet, rows: Int64[Tensor, " r"] | None, array: Path | None, device: torch.device, *, stay: bool
+) -> ImageSet:
+    """Some rows of a split, or all, on the device; or, to the same effect, where they are stored."""
+    if not stay:
+        return (images if rows is None else images.take(rows)).to(device)
+    rows = torch.arange(len(images)) if rows is None else rows
+    labels = None if images.labels is None else images.labels[rows].to(device)
+    return replace(images, images=Streamed(array or images.images, rows, device), labels=labels)
 
 
 class Batches:

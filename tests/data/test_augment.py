@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from domainmetric.data.augment import Augment, to_float
+from domainmetric.data.augment import Augment, affine_grid, to_float
 from domainmetric.errors import ConfigError
 
 NONE = Augment(affine=0)
@@ -38,6 +38,13 @@ def test_the_given_images_are_not_changed() -> None:
     given = images()
     Augment(affine=0.3, invert=1.0, grey=1.0)(given, torch.Generator().manual_seed(0))
     assert torch.equal(given, images())
+
+
+def test_the_grid_is_that_of_torch() -> None:
+    theta = torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(0))
+    for shape in ((5, 1, 8, 8), (5, 3, 6, 11)):
+        expected = F.affine_grid(theta, list(shape), align_corners=False)
+        torch.testing.assert_close(affine_grid(theta, torch.zeros(shape)), expected, atol=1e-6, rtol=1e-6)
 
 
 def test_without_settings_the_view_is_the_image() -> None:
