@@ -175,4 +175,5 @@ def as_bytes(tensor: Tensor) -> Tensor:
 
 def from_bytes(sent: Tensor, like: Tensor, shape: Sequence[int]) -> Tensor:
     """The tensor that these are the bytes of, of the type of `like`."""
-    return sent.contiguous().view(like.dtype).view(*shape)
+    apart = sent.clone(memory_format=torch.contiguous_format)  # so that it begins where numbers may begin
+    return apart.flatten().view(like.dtype).view(*shape)

@@ -21,7 +21,7 @@ import torch
 from lightning_fabric import Fabric
 from torch.utils.hooks import RemovableHandle
 
-from domainmetric.errors import Interrupted
+from domainmetric.errors import ConfigError, Interrupted
 from domainmetric.experiment import AdaptationPhase, Experiment, Phase
 from domainmetric.models.network import Network
 from domainmetric.training import runtime
@@ -201,6 +201,8 @@ def profile(experiment: Experiment, *, steps: int = 30) -> str:
 def measure(experiment: Experiment, *, steps: int = 30) -> list[PhaseProfile]:
     """The profiles of the first and of the last phase (of one, if there is but one)."""
     fabric = runtime.fabric(experiment.runtime)
+    if fabric.world_size > 1:
+        raise ConfigError("A profile is that of one process. Give --runtime.devices=1 --runtime.num_nodes=1.")
     with runtime.arithmetic(experiment.runtime):
         data = load(experiment, data_root(experiment), fabric.device)
         network = new_network(experiment, fabric.device)

@@ -43,19 +43,8 @@ PACKAGES = (
 )
 CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 TRAINING_FLOORS = (
-    *(
-        "data",
-        "models",
-        "anchors",
-        "miners",
-        "losses",
-        "alignment",
-        "training",
-        "metrics",
-        "alarms",
-        "experiment",
-        "team",
-    ),
+    *("data", "models", "anchors", "miners", "losses", "alignment", "team", "training", "metrics", "alarms"),
+    "experiment",
 )
 
 

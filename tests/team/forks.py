@@ -5,7 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from domainmetric.experiment import Runtime
 from domainmetric.team.base import Team
@@ -15,7 +19,10 @@ DEADLINE_S = 100
 
 
 def fork(size: int, work: Callable[[int], None]) -> list[int]:
-    """Call `work` with the rank in each of `size` processes that find each other. Returns their exit statuses."""
+    """Call `work` with the rank in each of `size` processes that find each other. Returns their exit statuses.
+
+    A process that has not ended in time is killed.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -36,9 +43,38 @@ def fork(size: int, work: Callable[[int], None]) -> list[int]:
         for process in processes:
             process.kill()
             process.join()
-    return [process.exitcode or 0 for process in processes]
+    return [-1 if process.exitcode is None else process.exitcode for process in processes]
 
 
 def team(size: int) -> Team:
     """The processes of `fork`, connected."""
     return runtime.assemble(runtime.fabric(Runtime(device="cpu", devices=size)))
+
+
+def in_each(size: int, folder: Path, find: Callable[[Team], Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:
+    """What `find` gives in each of `size` processes."""
+
+    def work(rank: int) -> None:
+        found = {name: value.detach().contiguous().clone() for name, value in find(team(size)).items()}
+        save_file(found, folder / f"{size}-{rank}.safetensors")
+
+    assert fork(size, work) == [0] * size
+    return [load_file(folder / f"{size}-{rank}.safetensors") for rank in range(size)]
+
+
+def worst(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> tuple[float, str]:
+    """The largest difference between tensors of one name, as a share of the largest number of its kind; and the name.
+
+    A kind is what stands before a slash.
+    """
+    assert found.keys() == wanted.keys()
+    largest: dict[str, float] = {}
+    for name, value in wanted.items():
+        kind = name.partition("/")[0]
+        largest[kind] = max(largest.get(kind, 0.0), float(value.detach().abs().max()) if value.numel() else 0.0)
+    off = {
+        name: float((found[name].double() - value.detach().double()).abs().max()) / largest[name.partition("/")[0]]
+        for name, value in wanted.items()
+        if value.numel()
+    }
+    return max((share, name) for name, share in off.items())
