@@ -85,6 +85,7 @@ if TYPE_CHECKING:
         DataNotPrepared,
         DomainMetricError,
         Interrupted,
+        ProcessLost,
         RunFolderError,
         UsageError,
     )
@@ -282,6 +283,7 @@ __all__ = [
     "PixelNearest",
     "PmlLoss",
     "PmlMiner",
+    "ProcessLost",
     "Propagation",
     "Prototype",
     "RandomAnchors",
@@ -446,6 +448,7 @@ _HOMES = {
         "DataNotPrepared",
         "DomainMetricError",
         "Interrupted",
+        "ProcessLost",
         "RunFolderError",
         "UsageError",
     ),
