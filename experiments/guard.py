@@ -26,7 +26,18 @@ from functools import partial
 from pathlib import Path
 from statistics import fmean
 
-from domainmetric import AnchorStrategy, Confident, Evaluation, Experiment, Nearest, PixelNearest, RandomAnchors, Term
+from domainmetric import (
+    AnchorStrategy,
+    Confident,
+    Domain,
+    Evaluation,
+    Experiment,
+    Imbalanced,
+    Nearest,
+    PixelNearest,
+    RandomAnchors,
+    Term,
+)
 from domainmetric.ablation.engine import ablate
 from domainmetric.ablation.plan import Ablation
 from domainmetric.ablation.processes import Processes
@@ -34,14 +45,23 @@ from domainmetric.ablation.scores import PREFIX
 from domainmetric.reporting import ORACLE, choice, since
 from domainmetric.training.tracking import history
 from experiments import demo
+from experiments.ablate_alignment import CORAL
 from experiments.svhn_to_mnist import DANN, MMD
 from experiments.tables import markdown
 
 RESULTS = Path(__file__).parent / "results" / "guard"
 EVERY, TOLERANCE = 25, 0.01
 """Steps between looks, and how far below the start is below it."""
-GUARD, GUARDED = "mmd", ("information_maximization", "bnm", "class_cluster", "entropy")
-ALIGNMENT: Mapping[str, Term] = {"dann": DANN, "mmd": MMD}
+MARGINS: Mapping[str, float] = {"neighbor_agreement": 0.01}
+"""Scores that are also tried where a later look must be better by this much."""
+ALIGNMENT: Mapping[str, Mapping[str, Term]] = {
+    "dann": {"dann": DANN},
+    "mmd": {"mmd": MMD},
+    "dann+mmd": {"dann": DANN, "mmd": MMD},
+    "coral": {"coral": CORAL},
+}
+RATIO = 10.0
+"""Of the target's commonest class to its rarest, where they are unequal."""
 ANCHORS: Mapping[str, AnchorStrategy] = {
     "random": RandomAnchors(),
     "pixel": PixelNearest(),
@@ -50,11 +70,25 @@ ANCHORS: Mapping[str, AnchorStrategy] = {
 }
 
 
-def guard() -> dict[str, Experiment]:
-    """The adaptations, each with a look at its start."""
-    arms = {name: anchored(strategy) for name, strategy in ANCHORS.items()}
-    arms |= {name: aligned(name, term) for name, term in ALIGNMENT.items()}
-    return {name: replace(arm, name=name, evaluation=Evaluation(every=EVERY)) for name, arm in arms.items()}
+def arms(target: Domain) -> dict[str, Experiment]:
+    """The adaptations to this target, each with a look at its start."""
+    found = {name: anchored(strategy) for name, strategy in ANCHORS.items()}
+    found |= {name: aligned(terms) for name, terms in ALIGNMENT.items()}
+    evaluation = Evaluation(every=EVERY)
+    return {
+        name: replace(arm, name=name, data=replace(arm.data, target=target), evaluation=evaluation)
+        for name, arm in found.items()
+    }
+
+
+def equal() -> dict[str, Experiment]:
+    """Where the target's classes are about as common as one another."""
+    return arms(demo.semantic_anchors().data.target)
+
+
+def unequal() -> dict[str, Experiment]:
+    """Where they are unequal, which no method is told."""
+    return arms(Imbalanced(domain=demo.semantic_anchors().data.target, ratio=RATIO))
 
 
 def anchored(strategy: AnchorStrategy) -> Experiment:
@@ -62,10 +96,10 @@ def anchored(strategy: AnchorStrategy) -> Experiment:
     return replace(demo.semantic_anchors(), anchors=strategy)
 
 
-def aligned(name: str, term: Term) -> Experiment:
-    """The demo with one alignment term in place of its triplets."""
+def aligned(terms: Mapping[str, Term]) -> Experiment:
+    """The demo with alignment terms in place of its triplets."""
     base = demo.semantic_anchors()
-    terms = {"classify": demo.CLASSIFY, name: term}
+    terms = {"classify": demo.CLASSIFY, **terms}
     phases = {**base.phases, "adapt": replace(base.phases["adapt"], terms=tuple(terms))}
     return replace(base, terms=terms, phases=phases, anchors=None)
 
@@ -79,8 +113,9 @@ class Course:
     oracle: Mapping[int, float]
 
     @staticmethod
-    def read(variant: str, folder: Path, begin: int) -> Course:
-        """The course of a finished run whose adaptation began after `begin` steps."""
+    def read(variant: str, folder: Path) -> Course:
+        """The course of the adaptation of a finished run."""
+        begin = demo.semantic_anchors().phases["source"].steps
         curves = {name: since(series, begin) for name, series in history(folder).items()}
         scores = {name.removeprefix(PREFIX): curve for name, curve in curves.items() if name.startswith(PREFIX)}
         return Course(variant=variant, scores=scores, oracle=curves[ORACLE])
@@ -90,13 +125,9 @@ class Course:
         """Accuracy before the first step."""
         return self.oracle[min(self.oracle)]
 
-    def by(self, score: str, guard: str | None = None) -> float:
-        """Accuracy of the look with the highest score, among those that the guard puts no lower than the start."""
-        allowed = self.scores[score]
-        if guard is not None:
-            bar = self.scores[guard][min(self.oracle)]
-            allowed = {step: value for step, value in allowed.items() if self.scores[guard][step] >= bar}
-        step = choice(allowed)
+    def by(self, score: str, margin: float = 0.0) -> float:
+        """Accuracy of the look that a score chooses, where each choice must beat the one before by `margin`."""
+        step = choice(self.scores[score], margin)
         assert step is not None
         return self.oracle[step]
 
@@ -122,10 +153,10 @@ def below(courses: Sequence[Course], rule: Rule) -> int:
 
 
 def rules(courses: Sequence[Course]) -> dict[str, Rule]:
-    """The scores, alone and guarded, those first that end below the start most rarely; then what needs no score."""
+    """The scores, those first that end below the start most rarely; then what needs no score."""
     scores = courses[0].scores
     found: dict[str, Rule] = {name: partial(Course.by, score=name) for name in scores}
-    found |= {f"{name}, guarded by {GUARD}": partial(Course.by, score=name, guard=GUARD) for name in GUARDED}
+    found |= {f"{name}, by {margin}": partial(Course.by, score=name, margin=margin) for name, margin in MARGINS.items()}
 
     def order(one: tuple[str, Rule]) -> tuple[int, float]:
         return below(courses, one[1]), -fmean(map(one[1], courses))
@@ -171,21 +202,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=Path("ablations/guard"), help="where the runs are")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the tables")
     options = parser.parse_args(arguments)
-    ablation = Ablation(name="guard", folder=options.folder, variants=guard(), seeds=tuple(options.seeds))
-    outcome = ablate(
-        ablation,
-        file=Path(__file__),
-        names={},
-        executor=Processes(workers=options.workers),
-        command="python -m experiments.guard",
-        tell=print,
-    )
-    if outcome.problem is not None:
-        print(outcome.problem, file=sys.stderr)
-        return 1
-    begin = demo.semantic_anchors().phases["source"].steps
-    courses = [Course.read(w.job.variant, w.folder, begin) for w in outcome.works if w.folder is not None]
-    text = f"{summary(courses)}\n\n{by_variant(courses)}\n"
+    tables = []
+    for name, variants in {"equal": equal(), "unequal": unequal()}.items():
+        ablation = Ablation(name=name, folder=options.folder / name, variants=variants, seeds=tuple(options.seeds))
+        outcome = ablate(
+            ablation,
+            file=Path(__file__),
+            names={},
+            executor=Processes(workers=options.workers),
+            command="python -m experiments.guard",
+            tell=print,
+        )
+        if outcome.problem is not None:
+            print(outcome.problem, file=sys.stderr)
+            return 1
+        courses = [Course.read(w.job.variant, w.folder) for w in outcome.works if w.folder is not None]
+        tables += [f"Target classes {name}:", summary(courses), by_variant(courses)]
+    text = "\n\n".join(tables) + "\n"
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "table.md").write_text(text)
     print(text)

@@ -43,6 +43,8 @@ def situations() -> Mapping[str, tuple[Tensor, Tensor]]:
 def table() -> Figure:
     """Scores in columns, situations in rows; the best of a column is dark."""
     source, logits = situations()["right and sure"]
+    seen = normalize(drawn(4, CLASSES, DIM)[torch.arange(ITEMS) % CLASSES] + 0.4 * drawn(5, ITEMS, DIM))
+    neighbors = (seen @ seen.T).fill_diagonal_(-torch.inf).topk(10).indices
     values = []
     for z, target_logits in situations().values():
         evidence = Evidence(
@@ -51,6 +53,7 @@ def table() -> Figure:
             source_z=source,
             source_logits=logits,
             source_labels=torch.arange(ITEMS) % CLASSES,
+            target_neighbors=neighbors,
         )
         values.append(list(all_scores(evidence).values()))
         names = list(all_scores(evidence))

@@ -52,6 +52,14 @@ def grey_vectors(images: UInt8[Tensor, "n h w c"]) -> Float[Tensor, "n p"]:
     return torch.nn.functional.normalize(x - x.mean(1, keepdim=True), eps=1e-3)
 
 
+def pixel_neighbors(images: UInt8[Tensor, "n h w c"], *, num: int) -> Int64[Tensor, "n k"]:
+    """The `num` other images most like each one, nearest first; all others where there are no more than that."""
+    num = min(num, len(images) - 1)
+    _, index = pixel_search(images, images, num=num + 1)
+    own = index == torch.arange(len(images), device=images.device)[:, None]
+    return index.gather(1, own.int().argsort(dim=1, stable=True))[:, :num]
+
+
 def pixel_search(
     queries: UInt8[Tensor, "m h w c"], gallery: UInt8[Tensor, "n h w c2"], *, num: int
 ) -> tuple[Float[Tensor, "m num"], Int64[Tensor, "m num"]]:

@@ -9,6 +9,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from domainmetric.anchors.base import AnchorMatcher
+from domainmetric.anchors.pixel import pixel_neighbors
 from domainmetric.data.augment import to_float
 from domainmetric.experiment import Experiment
 from domainmetric.metrics.anchor_quality import anchor_quality, match_precision_oracle
@@ -22,7 +23,7 @@ from domainmetric.training.batches import RunData
 from domainmetric.training.wall_time import WallTime
 from domainmetric.types import Encoded, Matches
 
-BATCH = 512
+BATCH, NEIGHBORS = 512, 10
 
 
 @torch.no_grad()
@@ -51,6 +52,8 @@ class Look:
     """Rows of the target training set."""
     target_images: UInt8[Tensor, "m h w c2"]
     target_labels_oracle: Int64[Tensor, " m"] | None
+    target_neighbors: Int64[Tensor, "m j"]
+    """For each of these target images those most like it in pixels."""
     team: Team = ALONE
     """The processes that look, all of them at the same time."""
 
@@ -63,14 +66,16 @@ class Look:
             return order[: experiment.evaluation.num_images].to(data.source_train.images.device)
 
         source, target = rows(len(data.source_validation), "source"), rows(len(data.target_train), "target")
+        images = data.target_train.images[target]
         held_out, oracle = data.source_validation.take(source), data.target_train_labels_oracle
         assert held_out.labels is not None
         return Look(
             source_images=held_out.images,
             source_labels=held_out.labels,
             target_rows=target,
-            target_images=data.target_train.images[target],
+            target_images=images,
             target_labels_oracle=None if oracle is None else oracle[target],
+            target_neighbors=pixel_neighbors(images, num=NEIGHBORS),
             team=team,
         )
 
@@ -84,6 +89,7 @@ class Look:
             source_z=source.z,
             source_logits=source.logits,
             source_labels=self.source_labels,
+            target_neighbors=self.target_neighbors,
         )
 
     def scores(self, evidence: Evidence) -> dict[str, float]:

@@ -203,7 +203,7 @@ def select(session: Session, record: Record, evidence: Evidence, step: int) -> N
                 f"A selection score must be a number, but {type(rule.score).__name__} is NaN at step {step} of the "
                 "last phase. Choose another score, or have it return its lowest value where it has nothing to say."
             )
-        if record.best is not None and score <= record.best:
+        if record.best is not None and score <= record.best + rule.margin:
             return
         record.best = score
     elif step < list(session.experiment.phases.values())[-1].steps:

@@ -16,7 +16,7 @@ from domainmetric.anchors.member import Member
 from domainmetric.anchors.mutual import Mutual
 from domainmetric.anchors.nearest import Nearest
 from domainmetric.anchors.oracle import Oracle
-from domainmetric.anchors.pixel import PixelNearest, grey_vectors, pixel_search
+from domainmetric.anchors.pixel import PixelNearest, grey_vectors, pixel_neighbors, pixel_search
 from domainmetric.anchors.propagation import Propagation
 from domainmetric.anchors.prototype import Prototype
 from domainmetric.anchors.quota import ClassQuota
@@ -149,6 +149,18 @@ def test_pixel_search_does_not_see_brightness_or_contrast() -> None:
     similarity, index = pixel_search(images * 2 + 30, images, num=1)
     assert index[:, 0].tolist() == list(range(5))
     torch.testing.assert_close(similarity[:, 0], torch.ones(5))
+
+
+def test_pixel_neighbors_are_the_most_like_others_even_among_copies() -> None:
+    images = torch.randint(256, (9, 5, 5, 3), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
+    images[[4, 5, 6]] = images[3].clone()
+    vectors = grey_vectors(images).double()
+    products = (vectors @ vectors.T).fill_diagonal_(-torch.inf)
+    found = pixel_neighbors(images, num=4)
+    torch.testing.assert_close(products.gather(1, found), products.topk(4).values, atol=1e-6, rtol=0)
+    assert not (found == torch.arange(9)[:, None]).any()
+    assert all(len(set(row)) == 4 for row in found.tolist())
+    assert pixel_neighbors(images, num=50).shape == (9, 8) and pixel_neighbors(images[:1], num=3).shape == (1, 0)
 
 
 def test_a_constant_image_is_like_nothing() -> None:

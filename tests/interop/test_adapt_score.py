@@ -27,6 +27,7 @@ def evidence() -> Evidence:
         source_z=torch.randn(30, 6, generator=draw),
         source_logits=torch.eye(4).repeat(8, 1)[:30],
         source_labels=(torch.arange(30) % 4).index_fill(0, torch.arange(3), 3),
+        target_neighbors=torch.zeros(40, 0, dtype=torch.int64),
     )
 
 

@@ -20,6 +20,7 @@ from domainmetric.metrics.selection import (
     Evidence,
     InformationMaximization,
     MmdScore,
+    NeighborAgreement,
     SelectionScore,
     SoftNeighborhoodDensity,
     SourceAccuracy,
@@ -33,6 +34,12 @@ MEMBERS = [
 ]
 
 
+def others(num: int) -> Tensor:
+    """Three others for each item, as far as there are that many."""
+    similarity = torch.randn(num, num, generator=torch.Generator().manual_seed(7)).fill_diagonal_(-torch.inf)
+    return similarity.topk(min(3, num - 1)).indices
+
+
 def evidence(target_logits: Tensor | None = None, *, num: int = 40) -> Evidence:
     generator = torch.Generator().manual_seed(0)
     if target_logits is None:
@@ -43,6 +50,7 @@ def evidence(target_logits: Tensor | None = None, *, num: int = 40) -> Evidence:
         source_z=torch.randn(30, 6, generator=generator),
         source_logits=torch.eye(4).repeat(8, 1)[:30],
         source_labels=(torch.arange(30) % 4).index_fill(0, torch.arange(3), 3),
+        target_neighbors=others(len(target_logits)),
     )
 
 
@@ -160,16 +168,48 @@ def test_every_member_is_among_all_scores() -> None:
     given = evidence()
     scores = all_scores(given)
     assert list(scores) == [
-        "information_maximization", "entropy", "diversity", "snd", "bnm", "class_cluster", "source_accuracy", "mmd",
+        "information_maximization", "entropy", "diversity", "snd", "bnm", "class_cluster",
+        "neighbor_agreement", "source_accuracy", "mmd",
     ]  # fmt: skip
     assert sorted(scores.values()) == sorted(member().score(given) for member in MEMBERS)
+
+
+def test_neighbor_agreement_is_the_assortativity_of_the_predictions() -> None:
+    import networkx
+
+    given = evidence()
+    graph = networkx.DiGraph()
+    for item, row in enumerate(given.target_neighbors.tolist()):
+        graph.add_node(item, predicted=int(given.target_logits[item].argmax()))
+        graph.add_edges_from((item, neighbor) for neighbor in row)
+    expected = networkx.attribute_assortativity_coefficient(graph, "predicted")
+    assert NeighborAgreement().score(given) == pytest.approx(expected)
+
+
+def test_neighbor_agreement_of_pure_mixed_and_single_classes() -> None:
+    neighbors = torch.tensor([[1], [0], [3], [2]])
+    given = replace(evidence(num=4), target_neighbors=neighbors)
+
+    def of(*predicted: int) -> float:
+        logits = torch.nn.functional.one_hot(torch.tensor(predicted), 4).float()
+        return NeighborAgreement().score(replace(given, target_logits=logits))
+
+    assert of(0, 0, 1, 1) == of(2, 2, 3, 3) == 1.0, "a permutation of the classes is not seen"
+    assert of(0, 1, 0, 1) == -1.0
+    assert of(0, 0, 0, 0) == 0.0
+    assert of(0, 0, 0, 1) == pytest.approx((0.5 - 0.625) / (1 - 0.625))
 
 
 @pytest.mark.parametrize("member", MEMBERS)
 def test_order_of_the_items_does_not_matter(member: type[SelectionScore]) -> None:
     given = evidence()
     order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
-    shuffled = replace(given, target_z=given.target_z[order], target_logits=given.target_logits[order])
+    shuffled = replace(
+        given,
+        target_z=given.target_z[order],
+        target_logits=given.target_logits[order],
+        target_neighbors=order.argsort()[given.target_neighbors[order]],
+    )
     assert member().score(shuffled) == pytest.approx(member().score(given), abs=1e-5)
 
 
@@ -178,6 +218,8 @@ def test_mismatched_evidence_is_refused() -> None:
     given = evidence()
     with pytest.raises(DataError, match="target item needs one embedding"):
         replace(given, target_z=given.target_z[:-1])
+    with pytest.raises(DataError, match="Each of the 40 target items needs its neighbors, but those of 39 came"):
+        replace(given, target_neighbors=given.target_neighbors[:-1])
     with pytest.raises(DataError, match="Source logits"):
         replace(given, source_labels=given.source_labels[:-1])
 

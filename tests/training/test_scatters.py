@@ -35,6 +35,7 @@ def evidence() -> Evidence:
         source_z=unit(2, 40),
         source_logits=unit(3, 40),
         source_labels=labels(4, 40),
+        target_neighbors=torch.zeros(30, 0, dtype=torch.int64),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from domainmetric.errors import DataError
+from domainmetric.errors import ConfigError, DataError
 from domainmetric.experiment import BestScore
 from domainmetric.metrics.selection import Evidence, SelectionScore
 from domainmetric.reporting import choice
@@ -25,13 +25,18 @@ def test_the_highest_score_is_chosen_and_the_first_of_equals() -> None:
     assert choice({10: math.nan}) is None and choice({}) is None
 
 
+def test_with_a_margin_only_what_is_clearly_better_is_chosen() -> None:
+    scores = {10: 0.50, 20: 0.59, 30: 0.61, 40: 0.70, 50: 0.72}
+    assert [choice(scores, margin) for margin in (0.0, 0.05, 0.1, 0.25)] == [50, 40, 50, 10]
+
+
 def test_each_score_tells_its_choice_and_the_oracle_gap(tmp_path: Path) -> None:
     folder = train(short(tiny.experiment(tmp_path, "mmd")))
     curves, found = history(folder), report(folder)["selection"]
     begin, (steps, accuracies) = 12, curves["eval/target/accuracy_oracle"]
     best = max(accuracy for step, accuracy in zip(steps, accuracies, strict=True) if step >= begin)
     scores = [name for name in curves if name.startswith("score/")]
-    assert len(scores) == len(found["would_choose"]) == 8
+    assert len(scores) == len(found["would_choose"]) == 9
     for name in scores:
         expected = None
         for step, value in dict(zip(*curves[name], strict=True)).items():  # of the two looks at `begin`, the second
@@ -66,7 +71,28 @@ class EverWorse(SelectionScore):
         return -float(next(LOOKS))
 
 
+@dataclass(frozen=True, kw_only=True)
+class EverBetter(SelectionScore):
+    """Likes each checkpoint better than the one before, by 1."""
+
+    def score(self, evidence: Evidence) -> float:
+        return float(next(LOOKS))
+
+
 LOOKS = count()
+
+
+@pytest.mark.parametrize(("margin", "step"), [(0.0, 32), (1.0, 28), (1000.0, 12)])
+def test_what_is_not_better_by_the_margin_is_not_selected(margin: float, step: int, tmp_path: Path) -> None:
+    experiment = short(tiny.experiment(tmp_path, "mmd"))
+    folder = train(replace(experiment, selection=BestScore(score=EverBetter(), margin=margin)))
+    assert report(folder)["selection"]["step"] == step
+
+
+@pytest.mark.parametrize("margin", [-0.1, math.inf, math.nan])
+def test_a_margin_that_is_none_is_refused(margin: float) -> None:
+    with pytest.raises(ConfigError, match=r"BestScore.margin must be a number from 0 on"):
+        BestScore(score=EverBetter(), margin=margin)
 
 
 def test_what_an_adaptation_begins_from_may_be_selected(tmp_path: Path) -> None:
