@@ -49,10 +49,10 @@ def to_json(value: Any) -> Any:
     )
 
 
-def without_home(text: str) -> str:
-    """Text in which the user's home folder, whose name is no business of a run folder, is called `~`."""
+def without_home(text: str, called: str = "~") -> str:
+    """Text in which the user's home folder, whose name is no business of what is kept or sent, is called otherwise."""
     home = re.escape(str(Path.home()).rstrip("/"))
-    return re.sub(rf"(?<![\w.~-]){home}(?=/|$)", "~", text) if home else text
+    return re.sub(rf"(?<![\w.~-]){home}(?=/|$)", lambda _: called, text) if home else text
 
 
 def import_name(value: type | Callable[..., Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from domainmetric.ablation.executor import Work
 from domainmetric.ablation.plan import Ablation
 from domainmetric.errors import RunFolderError
-from domainmetric.serialize import to_json
+from domainmetric.serialize import to_json, without_home
 from domainmetric.training.checkpoint import read_json, write_json
 
 RECORD = "ablation.json"
@@ -29,8 +29,8 @@ def write_record(
         ablation.folder / RECORD,
         {
             "name": ablation.name,
-            "file": str(file),
-            "command": command,
+            "file": without_home(str(file)),
+            "command": without_home(command),
             "commit": machine["commit"],
             "baseline": ablation.baseline,
             "seeds": list(ablation.seeds),
@@ -49,7 +49,7 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
         "seed": work.job.seed,
         "folder": None if work.folder is None else work.folder.relative_to(folder).as_posix(),
         "status": work.status,
-        "error": work.error,
+        "error": None if work.error is None else without_home(work.error),
     }
 
 

@@ -14,8 +14,11 @@ from typing import Any
 from domainmetric.ablation.scores import PREFIX
 from domainmetric.errors import UsageError, nearest
 from domainmetric.metrics.selection import scores
+from domainmetric.serialize import without_home
 
 SCORE = "information_maximization"
+HOME = "${envvar:HOME}"
+"""The home folder of whoever runs an agent, as W&B's sweep files spell it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +72,10 @@ def sweep_file(
 
     `ranges` are parameters by their flags, `target` is the recipe of a trial, `fixed` are further words for it.
     """
-    command = ["${env}", python, "-m", "domainmetric.cli", "run", target, *fixed, "${args}"]
+    words = (without_home(word, called=HOME) for word in (python, "-m", "domainmetric.cli", "run", target, *fixed))
+    command = ["${env}", *words, "${args}"]
     entries: dict[str, Any] = {
-        "name": f"{target} by {score}",
+        "name": f"{without_home(target)} by {score}",
         "method": "bayes",
         "metric": {"name": f"{PREFIX}{score}", "goal": "maximize"},
         "program": "domainmetric",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from domainmetric.cli import main
 from domainmetric.errors import UsageError
@@ -165,6 +165,19 @@ def test_numbers_among_the_words() -> None:
         numbers(["--seeds", "--x=1"], "--seeds")
 
 
+def test_a_sweep_calls_the_home_folder_as_its_agents_do(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(file.parent.resolve()))
+    words = ["--sweep=terms.triplet.weight=0.1:2.0", f"--data-root={file.parent.resolve()}/data"]
+    assert main(["ablate", "mine.py:strategies", *words]) == 0
+    path = Path(capsys.readouterr().out.strip())
+    assert str(file.parent.resolve()) not in path.read_text()
+    command = create_sweep_command(yaml.safe_load(path.read_text())["command"])
+    assert f"{file.resolve()}:strategies/nearest" in command
+    assert f"--data-root={file.parent.resolve()}/data" in command
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_command_of_a_sweep_works(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,7 +191,7 @@ def test_the_command_of_a_sweep_works(file: Path, capsys: pytest.CaptureFixture[
     chosen = {"terms.triplet.weight": {"value": 0.731}, "phases.adapt.steps": {"value": 5}}
     arguments = create_sweep_command_args({"args": chosen})["args"]
     command: list[str] = []
-    for word in sweep["command"]:
+    for word in create_sweep_command(sweep["command"]):
         command += {"${env}": ["/usr/bin/env"], "${args}": arguments}.get(word, [word])
     root = str(Path(__file__).parents[2])
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root}, check=False)

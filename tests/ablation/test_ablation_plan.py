@@ -12,7 +12,9 @@ import pytest
 from domainmetric import AllLabels, Nearest, Oracle, PixelNearest, RandomAnchors
 from domainmetric.ablation import runs
 from domainmetric.ablation.engine import check_names, conclude, opening, problem, with_found
-from domainmetric.ablation.plan import Ablation
+from domainmetric.ablation.executor import Work
+from domainmetric.ablation.plan import Ablation, Job
+from domainmetric.ablation.record import RECORD, write_record
 from domainmetric.data.pair import Pair
 from domainmetric.errors import ConfigError
 from domainmetric.experiment import Experiment
@@ -178,3 +180,17 @@ def test_what_is_not_complete_is_told(tmp_path: Path) -> None:
     assert told.endswith("The same command goes on: domainmetric ablate mine.py")
     works[0].status = "finished"
     assert problem(works, "") is None
+
+
+def test_the_record_knows_no_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "somebody"
+    monkeypatch.setenv("HOME", str(home))
+    mine = ablation(tmp_path / "ablation", {"nearest": base(data_root=home / "data")})
+    job = Job(variant="nearest", seed=0, experiment=mine.variants["nearest"], content="", source=None)
+    failed = Work(job=job, status="failed", error=f"{home}/data is not there")
+    command = f"domainmetric ablate {home}/mine.py --data-root={home}/data"
+    mine.folder.mkdir()
+    write_record(mine, [failed], file=home / "mine.py", command=command, threads=1, machine={"commit": None})
+    written = (mine.folder / RECORD).read_text()
+    assert "somebody" not in written
+    assert written.count('"~/') == 3  # the file, the error, and the images

@@ -18,7 +18,7 @@ import pytest
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
-]  # three processes, one after another
+]  # six processes, one after another
 ROOT = Path(__file__).parents[2]
 SECRETS = {
     "WANDB_API_KEY": "0123456789abcdef0123456789abcdef01234567",
@@ -37,6 +37,9 @@ from tests.training.running import short
 def mine() -> Experiment:
     '''A tiny transfer, tracked as by default.'''
     return replace(short(tiny.full(Path("runs")), source=4, adapt=6), tracking=Tracking())
+
+def arms() -> dict[str, Experiment]:
+    return {"one": mine()}
 """
 
 
@@ -66,6 +69,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     for words in (["run", "recipe.py", f"--data-root={home / 'data'}", f"--runs-root={home / 'runs'}"], ["report"]):
         folder = [str(next((home / "runs").glob("tiny-*")))] if words == ["report"] else []
         command = [sys.executable, "-m", "domainmetric.cli", *words, *folder]
+        done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    (home / "runs" / "arms.py").write_text(RECIPE)
+    ablate = ["ablate", f"{home}/runs/arms.py", f"--folder={home}/runs/arms", f"--data-root={home / 'data'}"]
+    for words in (["--seeds=1,2", "--tracking.wandb=off"], ["--sweep=terms.dann.weight=0.1:1"]):
+        command = [sys.executable, "-m", "domainmetric.cli", *ablate, *words]
         done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     events = [tuple(json.loads(line)) for line in record.read_text().splitlines()]
@@ -100,7 +109,7 @@ def test_nothing_is_written_elsewhere(watched: Watched) -> None:
 
 def test_no_secret_is_kept(watched: Watched) -> None:
     files = {path: path.read_bytes() for path in (watched.home / "runs").rglob("*") if path.is_file()}
-    assert {"report.html", "report.json", "log.jsonl"} <= {path.name for path in files}
+    assert {"report.html", "report.json", "log.jsonl", "ablation.json", "sweep.yaml"} <= {path.name for path in files}
     assert any(path.suffix == ".wandb" for path in files), "there must be a W&B payload to look into"
     assert [path for path, content in files.items() for word in SECRETS.values() if word.encode() in content] == []
     # The one exception: W&B's store on this disk says where the tables lie that `wandb sync` would send.
