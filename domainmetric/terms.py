@@ -17,6 +17,7 @@ from domainmetric.metrics.difficulty import difficulty
 from domainmetric.miners.base import Miner
 from domainmetric.miners.hard import HardNegative
 from domainmetric.pairs import Role, Roles, StepPairs, extend
+from domainmetric.parts import part
 from domainmetric.schedules import Constant, Schedule
 from domainmetric.step import Need, Part, PartContext, PartModule, Side, Step
 from domainmetric.types import Encoded, Pairs
@@ -211,7 +212,8 @@ class _Metric(PartModule):
             pairs = step.pairs.of(roles)
             if self.memories is not None:
                 pairs = self.memories.beside(step.pairs, pairs, roles)
-            triplets = None if self.spec.miner is None else self.spec.miner.select(pairs, step.generator)
+            with part("mining"):
+                triplets = None if self.spec.miner is None else self.spec.miner.select(pairs, step.generator)
             results.append(self.spec.loss.of(pairs, triplets))
             counts.append(difficulty(pairs, triplets))
         if self.memories is not None:

@@ -325,7 +325,14 @@ def test_help_lists_every_field_with_docstring_type_and_default(capsys: pytest.C
 
 
 def test_help_is_immediate_because_nothing_heavy_is_imported() -> None:
-    code = "import sys; from domainmetric.cli import main; main(['--help']); assert 'torch' not in sys.modules"
+    code = """import sys
+before = set(sys.modules)
+from domainmetric.cli import main
+main(['--help'])
+loaded = {name for name in set(sys.modules) - before if name.partition('.')[0] not in sys.stdlib_module_names}
+assert all(name.partition('.')[0] == 'domainmetric' for name in loaded), sorted(loaded)
+assert len(loaded) <= 12 and len(sys.modules) <= 160, (len(loaded), len(sys.modules))
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("domainmetric: cross-domain metric learning")

@@ -34,13 +34,13 @@ class Streamed(Tensor):
     @staticmethod
     def __new__(cls, stored: Path | Tensor, rows: Int64[Tensor, " n"], device: torch.device) -> Streamed:
         shape = stored.shape if isinstance(stored, Tensor) else np.load(stored, mmap_mode="r").shape
-        new: Streamed = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        new: Streamed = torch.Tensor._make_wrapper_subclass(
             cls, (len(rows), *shape[1:]), dtype=torch.uint8, device=device
         )
         new.stored, new.rows = stored, rows
         return new
 
-    def __repr__(self, *, tensor_contents: object = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
         return f"Streamed({tuple(self.shape)}, device='{self.device}')"
 
     def read(self, rows: Int64[Tensor, " r"]) -> UInt8[Tensor, "r h w c"]:
@@ -57,10 +57,9 @@ class Streamed(Tensor):
         return self.read(rows).to(self.device, non_blocking=True)
 
     @classmethod
-    def __torch_dispatch__(
-        cls, func: Any, kinds: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        del kinds
         if func in CHEAP and isinstance(args[0], Streamed):
             found = CHEAP[func](args[0], *args[1:], **(kwargs or {}))
             if found is not None:

@@ -22,9 +22,9 @@ from domainmetric.data.views import Rows, Views, ViewStream
 from domainmetric.errors import ConfigError, DataError
 from domainmetric.experiment import AdaptationPhase, Experiment, Phase
 from domainmetric.models.network import DOMAINS
+from domainmetric.parts import part
 from domainmetric.randomness import derive, generator
 from domainmetric.team.base import ALONE, Team
-from domainmetric.training.parts import part
 from domainmetric.types import ImageSet, LabelledTargetBatch, SourceBatch, TargetBatch
 
 ROOM_SHARE = 0.5
@@ -163,8 +163,9 @@ class Batches:
 
     def _open(self, views: Views, images: ImageSet, rows: Rows, name: str) -> ViewStream:
         name = f"{self.phase_name}/{name}"
-        more = {"seed": self.seed, "name": name, "num_steps": self._num_steps, "share": self.team.share}
-        return views.open(images.images, rows, **more)
+        return views.open(
+            images.images, rows, seed=self.seed, name=name, num_steps=self._num_steps, share=self.team.share
+        )
 
     def close(self) -> None:
         """End the processes that make views, where there are any."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from domainmetric.errors import Interrupted
 from domainmetric.experiment import AdaptationPhase, Experiment, Phase
 from domainmetric.models.network import Network, evaluating
+from domainmetric.parts import part
 from domainmetric.randomness import isolated
 from domainmetric.step import Step
 from domainmetric.team.base import Portion, Team
@@ -23,7 +24,6 @@ from domainmetric.training.banks import refresh
 from domainmetric.training.batches import Batches
 from domainmetric.training.ema import follow, values_of
 from domainmetric.training.objective import gradient_norms
-from domainmetric.training.parts import part
 from domainmetric.training.state import PhaseState, frozen
 from domainmetric.training.wall_time import WallTime
 from domainmetric.training.wiring import NUM_STEPS, BeforeStep

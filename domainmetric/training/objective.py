@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from domainmetric.anchors.base import AnchorMatcher
 from domainmetric.models.network import DomainName, Network
 from domainmetric.pairs import Role, StepPairs
+from domainmetric.parts import part
 from domainmetric.step import Need, PartContext, PartModule, Step
 from domainmetric.team.base import Portion, Team
 from domainmetric.terms import Term
 from domainmetric.training.batches import Batches
-from domainmetric.training.parts import part
 from domainmetric.training.target_anchors import Found, TargetAnchors
 from domainmetric.types import Encoded, Group, Matches, SourceBatch, TargetBatch
 
@@ -133,7 +133,7 @@ def encode_together(
     if not there:
         return None, [None for _ in images]
     whole = team.encode(network, domain, there)
-    parts = iter((whole,) if len(there) == 1 else whole.cut([part.count for part in there]))
+    parts = iter((whole,) if len(there) == 1 else whole.cut([part.total for part in there]))
     return whole, [None if part is None else next(parts) for part in images]
 
 

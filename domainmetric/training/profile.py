@@ -24,18 +24,18 @@ from torch.utils.hooks import RemovableHandle
 from domainmetric.errors import ConfigError, Interrupted
 from domainmetric.experiment import AdaptationPhase, Experiment, Phase
 from domainmetric.models.network import Network
+from domainmetric.parts import Stopwatch, name_module
 from domainmetric.training import runtime
 from domainmetric.training.alarm_board import AlarmBoard
 from domainmetric.training.batches import Batches, RunData, data_root, load
 from domainmetric.training.limit import Limit, calls
 from domainmetric.training.loop import Watch, train
-from domainmetric.training.parts import Stopwatch, name_module
 from domainmetric.training.phases import build, new_network
 from domainmetric.training.state import PhaseState
 
 WARM_UP = 4
-ORDER = ("data", "augmentation", "forward", "teacher and matching", "bank refresh", "pairs", "term", "gradient shares",
-         "backward", "alarms", "optimizer", "teacher update", "other")  # fmt: skip
+ORDER = ("data", "augmentation", "forward", "teacher and matching", "bank refresh", "pairs", "mining", "term",
+         "gradient shares", "backward", "alarms", "optimizer", "teacher update", "host")  # fmt: skip
 FEEDING = ("data", "augmentation")
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from domainmetric.parts import Stopwatch, part
 from domainmetric.training import runtime
 from domainmetric.training.limit import Limit, calls
-from domainmetric.training.parts import Stopwatch, part
 from domainmetric.training.profile import Once, PhaseProfile, measure, run
 from tests import tiny
 from tests.training.running import wired
@@ -28,8 +28,8 @@ def profiles(tmp_path_factory: pytest.TempPathFactory) -> list[PhaseProfile]:
 
 def test_every_part_is_there(profiles: list[PhaseProfile]) -> None:
     both = {"data", "augmentation", "forward: source branch", "forward: head", "forward: classifier", "term: classify"}
-    both |= {"gradient shares", "backward", "alarms", "optimizer", "other"}
-    adaptation = {"forward: target branch", "teacher and matching", "teacher update", "bank refresh", "pairs"}
+    both |= {"gradient shares", "backward", "alarms", "optimizer", "host"}
+    adaptation = {"forward: target branch", "teacher and matching", "teacher update", "bank refresh", "pairs", "mining"}
     adaptation |= {"term: triplet", "term: dann", "term: mmd", "term: information"}
     source, adapt = profiles
     assert set(source.parts) == both
@@ -57,7 +57,7 @@ def test_the_table(profiles: list[PhaseProfile]) -> None:
         title="x",
         plain=10.0,
         watched=12.0,
-        parts={"data": 1.0, "augmentation": 2.0, "other": 9.0, "bank refresh": 2.0},
+        parts={"data": 1.0, "augmentation": 2.0, "host": 9.0, "bank refresh": 2.0},
         every={"bank refresh": 50},
         limit=6.0,
     )
@@ -92,7 +92,7 @@ def test_inner_parts_take_their_time_from_outer_ones(monkeypatch: pytest.MonkeyP
     with part("outer"), part("inner"):  # 1, 3; 7, 15
         pass
     watch.stop()  # 31
-    assert dict(watch.seconds) == {"other": 1.0 + 16.0, "outer": 2.0 + 8.0, "inner": 4.0}
+    assert dict(watch.seconds) == {"host": 1.0 + 16.0, "outer": 2.0 + 8.0, "inner": 4.0}
 
 
 def test_without_a_stopwatch_nothing_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,9 +27,9 @@ class Stopwatch:
         self._since = 0.0
 
     def start(self) -> None:
-        """Run: what no part claims is `other`."""
+        """Run: what no part claims is the `host`'s: Python, and the small things between the parts."""
         _running.set(self)
-        self.push("other")
+        self.push("host")
 
     def stop(self) -> None:
         """Stop running; the times stay."""
