@@ -19,7 +19,7 @@ class Portion(NamedTuple):
     """Images of a batch that this process encodes."""
 
     images: Float[Tensor, "own c h w"]
-    count: int
+    total: int
     """Images of the whole batch."""
 
 

@@ -50,14 +50,14 @@ class Ranks(Team):
     def __init__(self) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         with reaching(self):
-            self._quick = None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo", timeout=STEP)
-            self._patient = dist.new_group(backend="gloo", timeout=PATIENCE)
+            self._quick: Any = None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo", timeout=STEP)
+            self._patient: Any = dist.new_group(backend="gloo", timeout=PATIENCE)
 
     def share(self, count: int) -> slice:
         return spans(count, self.size)[self.rank]
 
     def encode(self, network: nn.Module, domain: str, portions: Sequence[Portion]) -> Encoded:
-        layout = layout_of(tuple(portion.count for portion in portions), self.size, self.rank)
+        layout = layout_of(tuple(portion.total for portion in portions), self.size, self.rank)
         images = [portion.images for portion in portions]
         shown = images[0] if len(images) == 1 else torch.cat(images)
         with Together(self, layout):
@@ -135,7 +135,7 @@ class _Gather(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, ranks: Ranks, layout: Layout, *own: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(ctx: Any, ranks: Ranks, layout: Layout, *own: Tensor) -> tuple[Tensor, ...]:
         ctx.layout = layout
         ctx.set_materialize_grads(False)
         rows = torch.cat([as_bytes(tensor) for tensor in own], 1)
@@ -145,7 +145,7 @@ class _Gather(torch.autograd.Function):
         return tuple(from_bytes(p, t, (layout.total, *t.shape[1:])) for p, t in zip(parts, own, strict=True))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         return (None, None, *(None if g is None else ctx.layout.cut(g) for g in gradients))
 
 

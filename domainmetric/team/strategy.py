@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 
 

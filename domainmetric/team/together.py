@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 from torch.overrides import TorchFunctionMode
 
 from domainmetric.team.layout import Layout
@@ -104,8 +103,8 @@ class _Normalize(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: FunctionCtx,
+    def forward(
+        ctx: Any,
         x: Tensor,
         weight: Tensor | None,
         bias: Tensor | None,
@@ -116,11 +115,11 @@ class _Normalize(torch.autograd.Function):
         channel: Channel,
     ) -> Tensor:
         ctx.save_for_backward(x, weight, mean, var)
-        ctx.eps, ctx.num, ctx.channel = eps, num, channel  # type: ignore[attr-defined]
+        ctx.eps, ctx.num, ctx.channel = eps, num, channel
         return torch.batch_norm(x, weight, bias, mean, var, False, 0.0, eps, False)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, var = ctx.saved_tensors
         scale = torch.ones_like(mean) if weight is None else weight
         dx, dweight, dbias = torch.ops.aten.native_batch_norm_backward(

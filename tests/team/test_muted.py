@@ -13,7 +13,7 @@ from domainmetric.training.tracking import Log
 
 def test_within_it_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("before")
-    (tmp_path / "log.jsonl").write_text('{"kind": "event"}\n')
+    (tmp_path / "log.jsonl").write_text('{"kind": "metrics", "step": 0}\n')
     with durable.muted(), lock(tmp_path), lock(tmp_path):
         write_json(tmp_path / "new.json", {})
         durable.write(tmp_path / "kept", b"after")
@@ -26,6 +26,6 @@ def test_within_it_nothing_is_written(tmp_path: Path) -> None:
         log.close()
     assert sorted(os.listdir(tmp_path)) == ["kept", "log.jsonl"]
     assert (tmp_path / "kept").read_text() == "before"
-    assert (tmp_path / "log.jsonl").read_text() == '{"kind": "event"}\n'
+    assert (tmp_path / "log.jsonl").read_text() == '{"kind": "metrics", "step": 0}\n'
     durable.write(tmp_path / "kept", b"after")
     assert (tmp_path / "kept").read_text() == "after"
