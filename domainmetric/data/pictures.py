@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,15 +35,27 @@ def listed(pictures: Image.Image | str | Path | Sequence[Picture]) -> Sequence[P
     Raises DataError where there are none.
     """
     if isinstance(pictures, str | Path) and Path(pictures).is_dir():
-        found: Sequence[Picture] = sorted(p for p in Path(pictures).rglob("*") if p.suffix.lower() in SUFFIXES)
-        if not found:
-            raise DataError(f"{pictures} holds no images: expected files that end with {', '.join(sorted(SUFFIXES))}.")
-        return found
+        return [os.path.join(pictures, name) for name in names_below(Path(pictures))]
     if isinstance(pictures, str | Path | Image.Image):
         return [pictures]
     if not len(pictures):
         raise DataError("Expected at least one image, but came none.")
     return pictures
+
+
+def names_below(folder: Path) -> list[str]:
+    """The files below a folder that end like images, by their names within it, parts joined by slashes, in order.
+
+    As text, since paths take longer to make than such files to read. Raises DataError where there are none.
+    """
+    names, top = [], os.fspath(folder)
+    for place, _, files in os.walk(top):
+        within = place[len(top) :].replace(os.sep, "/").strip("/")
+        prefix = f"{within}/" if within else ""
+        names += [prefix + file for file in files if os.path.splitext(file)[1].lower() in SUFFIXES]
+    if not names:
+        raise DataError(f"{folder} holds no images: expected files that end with {', '.join(sorted(SUFFIXES))}.")
+    return sorted(names, key=lambda name: name.split("/"))
 
 
 def stacked(images: NDArray[Any] | Tensor) -> UInt8[Tensor, "n h w c"]:
@@ -91,11 +105,15 @@ def read(picture: Picture) -> UInt8[Tensor, "h w c"]:
         check_images(values[None])
         return values
     try:
-        with Image.open(picture) as image:
+        with open(picture, "rb") as file:
+            content = file.read()  # at once: Pillow would ask for it piece by piece
+        with Image.open(io.BytesIO(content)) as image:
             return from_pil(image)
     except FileNotFoundError as error:
         raise DataError(f"There is no image {picture}.") from error
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+    except UnidentifiedImageError as error:
+        raise DataError(f"{picture} cannot be read as an image: it is of no kind that Pillow knows.") from error
+    except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise DataError(f"{picture} cannot be read as an image: {error}.") from error
 
 
@@ -106,8 +124,9 @@ def from_pil(image: Image.Image) -> UInt8[Tensor, "h w c"]:
             f"Images must have 8 bits a channel (0..255), but one came in mode '{image.mode}'. Scale it to 8 bits, as "
             "the training images were."
         )
-    converted: NDArray[Any] = np.array(image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB"))
-    return torch.from_numpy(converted if converted.ndim == 3 else converted[:, :, None])
+    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    pixels = bytearray((image if image.mode == mode else image.convert(mode)).tobytes())
+    return torch.from_numpy(np.frombuffer(pixels, np.uint8).reshape(image.height, image.width, len(mode)))
 
 
 def to_channels(image: UInt8[Tensor, "*n h w c"], channels: int) -> UInt8[Tensor, "*n h w c2"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,12 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from domainmetric import durable
-from domainmetric.data.pictures import listed
+from domainmetric.data.pictures import listed, names_below
 from domainmetric.embedding.embedder import BATCH, Embedded, Embedder, joined
 from domainmetric.errors import ConfigError, DataError, RunFolderError
 from domainmetric.models.network import DomainName
 from domainmetric.serialize import content_hash
 from domainmetric.training.checkpoint import read_tensors, write_tensors
-from domainmetric.training.final import save_arrays
 
 PART = 8 * BATCH
 """Images in a part."""
@@ -71,7 +71,10 @@ class Embedding:
 
         `begin` is told how many images there are and how many were done before, `advance` how many more are done.
         """
-        files = [Path(str(file)) for file in listed(self.folder)]
+        names, files = [self.folder.name], [str(self.folder)]
+        if self.folder.is_dir():
+            names = names_below(self.folder)
+            files = [os.path.join(self.folder, name) for name in names]
         places = [(part, files[part : part + PART]) for part in range(0, len(files), PART)]
         by = [self.embedder.weights, self.domain in self.embedder.confidence, self.domain]
         keys = [content_hash([*by, [stamp(file) for file in few]]) for _, few in places]
@@ -83,7 +86,6 @@ class Embedding:
             self.make(left, advance)
         columns_of = [read_tensors(self.path(part))[0] for part, _ in places]
         whole = {name: torch.cat([columns[name] for columns in columns_of]).numpy() for name in COLUMNS}
-        names = [file.relative_to(self.folder).as_posix() if file != self.folder else file.name for file in files]
         made = Embedded(**whole)
         known = None if self.reject is None else self.embedder.known(made, domain=self.domain, reject=self.reject)
         WRITERS[self.output.suffix](self.output, made, names, self.embedder.classes, known)
@@ -92,7 +94,7 @@ class Embedding:
         self.parts.rmdir()
         return self.output
 
-    def make(self, left: Sequence[tuple[tuple[int, list[Path]], str]], advance: Callable[[int], None]) -> None:
+    def make(self, left: Sequence[tuple[tuple[int, list[str]], str]], advance: Callable[[int], None]) -> None:
         """Embed these parts and keep each under its key. All are one stream: while one ends, the next is being read."""
         size = min(BATCH, PART)
         coming = self.embedder.stream([file for (_, few), _ in left for file in few], domain=self.domain, size=size)
@@ -117,20 +119,22 @@ class Embedding:
             return False
 
 
-def stamp(file: Path) -> list[Any]:
+def stamp(file: str) -> list[Any]:
     """What changes when a file does. Raises DataError where it is gone."""
     try:
-        status = file.stat()
+        status = os.stat(file)
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}.") from error
-    return [file.as_posix(), status.st_size, status.st_mtime_ns]
+    return [file, status.st_size, status.st_mtime_ns]
 
 
 def npz(path: Path, made: Embedded, names: Sequence[str], classes: Sequence[str], known: Known) -> None:
     """Arrays z, label, probability, familiarity, path, classes and, where asked for, known."""
     columns: dict[str, NDArray[Any]] = {name: getattr(made, name) for name in COLUMNS}
     asked = {} if known is None else {"known": known}
-    save_arrays({**columns, **asked, "path": np.array(names), "classes": np.array(classes)}, path)
+    payload = io.BytesIO()  # not compressed: of numbers such as these hardly a tenth would go, and take long
+    np.savez(payload, **columns, **asked, path=np.array(names), classes=np.array(classes))
+    durable.write(path, payload.getvalue())
 
 
 def parquet(path: Path, made: Embedded, names: Sequence[str], classes: Sequence[str], known: Known) -> None:

@@ -38,7 +38,7 @@ def silent(*_: int) -> None:
     pass
 
 
-def test_an_interrupted_embedding_goes_on(
+def test_an_interrupted_embedding_goes_on_to_the_same_bits(
     folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "BATCH", 2)
@@ -63,7 +63,11 @@ def test_an_interrupted_embedding_goes_on(
     done: list[int] = []
     work.carry_out(lambda total, before: begun.append((total, before)), done.append)
     assert begun == [(10, 4)] and done == [2, 2, 2] and not work.parts.exists()
-    with np.load(work.output) as arrays:
+    Embedding(embedder=embedder, folder=pictures, domain="target", output=tmp_path / "whole.npz").carry_out(
+        silent, silent
+    )
+    with np.load(work.output) as arrays, np.load(tmp_path / "whole.npz") as whole:
+        assert arrays.files == whole.files and all((arrays[name] == whole[name]).all() for name in whole.files)
         names = sorted(path.name for path in pictures.iterdir())
         assert list(arrays["path"]) == names and list(arrays["classes"]) == list(tiny.CLASSES)
         expected = embedder.embed([pictures / name for name in names])
