@@ -109,6 +109,7 @@ def test_functions_that_return_mappings_of_experiments_are_ablations(file: Path)
 
 KNOWN = "Known: empty, failing, listed, strategies, uncalled, wrong_names."
 MAPPING = "but must return a mapping of names to Experiments, such as {'baseline': ..., 'other': ...}."
+FOR_RAY = "is for runs on a Ray cluster: give it with --executor ray."
 USAGE = {
     "ablate": "Say which ablation: domainmetric ablate FILE[:ABLATION] [--seeds 5] [--field=value ...].",
     "ablate mine.py": f"mine.py has several ablations; say which, as mine.py:strategies. {KNOWN}",
@@ -129,6 +130,12 @@ USAGE = {
     "each of --seeds.",
     "ablate mine.py:strategies --anchors.k=5": "In the variant 'random': The recipe has no field --anchors.k. Did you "
     "mean --anchors.num-anchors? All fields: domainmetric ablate mine.py:strategies --help",
+    "ablate mine.py:strategies --executor rey": "There is no executor 'rey'. Did you mean 'ray'? Known: local, ray.",
+    "ablate mine.py:strategies --address=head:6379": f"--address {FOR_RAY}",
+    "ablate mine.py:strategies --gpus-per-run 0.5": f"--gpus-per-run {FOR_RAY}",
+    "ablate mine.py:strategies --executor ray --gpus-per-run x": "--gpus-per-run takes a number, but came with 'x'.",
+    "ablate mine.py:strategies --executor ray --sweep image_size=8:9": "A sweep is run by W&B's agents, wherever they "
+    "are started: leave out --executor.",
     "ablate mine.py:strategies --score entropy": "--score is what a sweep maximizes: give it with --sweep "
     "FIELD=LOW:HIGH.",
     "ablate mine.py:strategies --sweep image_size=8:9:log": "--image-size takes whole numbers, which are searched "
@@ -150,6 +157,12 @@ def test_wrong_settings(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "The variant 'a/b' gives its name to run folders" in told(capsys)
     assert main(["ablate", "mine.py:strategies", "--workers=0"]) == 1
     assert "There must be at least one worker, but there are 0." in told(capsys)
+    assert main(["ablate", "mine.py:strategies", "--seeds=1", "--executor=ray", "--address=127.0.0.1:1"]) == 1
+    words = told(capsys)
+    assert "2 to be run; on Ray at 127.0.0.1:1, as many at a time as there is room for, 1 CPU thread each." in words
+    assert "No Ray cluster answers at 127.0.0.1:1" in words
+    assert main(["ablate", "mine.py:strategies", "--seeds=1", "--executor=ray", "--gpus-per-run=0.5"]) == 1
+    assert "runtime.device is 'cpu', so --gpus-per-run 0.5 would be of no use. Leave it out." in told(capsys)
     oracle = ["--sweep=terms.triplet.weight=1:2", "--score=accuracy_oracle"]
     assert main(["ablate", "mine.py:strategies", *oracle]) == 2
     assert "A sweep maximizes a label-free score, and 'accuracy_oracle' is none." in told(capsys)
