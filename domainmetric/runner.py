@@ -26,6 +26,7 @@ from domainmetric.training import folder as run_folder
 from domainmetric.training.batches import data_root, load
 from domainmetric.training.checkpoint import read_json, read_tensors, write_json, write_tensors
 from domainmetric.training.circumstances import circumstances, differences
+from domainmetric.training.ema import values_of
 from domainmetric.training.evaluation import Look
 from domainmetric.training.final import EMBEDDINGS, MATCHES, Final, final_matches, matches_table, save_arrays
 from domainmetric.training.phases import (
@@ -161,15 +162,7 @@ def work(folder: Path, experiment: Experiment, fabric: Fabric, team: Team, *, ac
                 stop=stop,
             )
             check_room(experiment, folder, session.network)
-            if not team.leads:
-                team.wait()  # until what is there to go on from has been put in order
-            record, saved = start(session)
-            if team.leads:
-                team.wait()
-            if saved is None and team.leads:
-                session.network.load_pretrained()
-                audit_run(session)
-            team.wait()
+            record, saved = start_together(session)
             state = train_phases(session, record, saved)
             if team.leads:
                 finish(session, record, state, now["machine"])
@@ -200,6 +193,22 @@ def record_circumstances(folder: Path, now: Mapping[str, Any], changes: list[str
     written = read_json(folder / run_folder.EXPERIMENT)
     if changes or "machine" not in written or differences(written, now):
         write_json(folder / run_folder.EXPERIMENT, {**written, **now})
+
+
+def start_together(session: Session) -> tuple[Record, dict[str, Tensor] | None]:
+    """Begin, or take up what is there, in every process: the leading one first, which puts it in order."""
+    team = session.team
+    if not team.leads:
+        team.wait()
+    record, saved = start(session)
+    if team.leads:
+        team.wait()
+        if saved is None:
+            session.network.load_pretrained()
+            audit_run(session)
+    team.wait()
+    team.align(values_of(session.network))
+    return record, saved
 
 
 def start(session: Session) -> tuple[Record, dict[str, Tensor] | None]:

@@ -18,18 +18,19 @@ from domainmetric.training import runtime
 DEADLINE_S = 100
 
 
-def fork(size: int, work: Callable[[int], None]) -> list[int]:
+def fork(size: int, work: Callable[[int], None], nodes: int = 1) -> list[int]:
     """Call `work` with the rank in each of `size` processes that find each other. Returns their exit statuses.
 
-    A process that has not ended in time is killed.
+    They are told that they are on so many machines. A process that has not ended in time is killed.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size), "NODE_RANK": "0"}
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size)}
 
     def begin(rank: int) -> None:
-        os.environ.update(place, LOCAL_RANK=str(rank))
+        node, local = divmod(rank, size // nodes)
+        os.environ.update(place, NODE_RANK=str(node), LOCAL_RANK=str(local))
         work(rank)
 
     context = multiprocessing.get_context("fork")
@@ -46,19 +47,21 @@ def fork(size: int, work: Callable[[int], None]) -> list[int]:
     return [-1 if process.exitcode is None else process.exitcode for process in processes]
 
 
-def team(size: int) -> Team:
+def team(size: int, nodes: int = 1) -> Team:
     """The processes of `fork`, connected."""
-    return runtime.assemble(runtime.fabric(Runtime(device="cpu", devices=size)))
+    return runtime.assemble(runtime.fabric(Runtime(device="cpu", devices=size // nodes, num_nodes=nodes)))
 
 
-def in_each(size: int, folder: Path, find: Callable[[Team], Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:
+def in_each(
+    size: int, folder: Path, find: Callable[[Team], Mapping[str, Tensor]], nodes: int = 1
+) -> list[dict[str, Tensor]]:
     """What `find` gives in each of `size` processes."""
 
     def work(rank: int) -> None:
-        found = {name: value.detach().contiguous().clone() for name, value in find(team(size)).items()}
+        found = {name: value.detach().contiguous().clone() for name, value in find(team(size, nodes)).items()}
         save_file(found, folder / f"{size}-{rank}.safetensors")
 
-    assert fork(size, work) == [0] * size
+    assert fork(size, work, nodes) == [0] * size
     return [load_file(folder / f"{size}-{rank}.safetensors") for rank in range(size)]
 
 

@@ -91,8 +91,9 @@ def exchanged(team: Team) -> dict[str, Tensor]:
     return {**of_leader, **{f"gathered/{k}": v for k, v in gathered._asdict().items()}, **more}
 
 
-def test_what_is_told_arrives(tmp_path: Path) -> None:
-    for found in in_each(3, tmp_path, exchanged):
+@pytest.mark.parametrize(("size", "nodes"), [pytest.param(3, 1, id="one machine"), pytest.param(2, 2, id="two")])
+def test_what_is_told_arrives(size: int, nodes: int, tmp_path: Path) -> None:
+    for found in in_each(size, tmp_path, exchanged, nodes):
         assert found["float"].tolist() == [[1.5, -2.0]]
         assert found["long"].tolist() == [3, 2**40]
         assert found["bool"].tolist() == [True, False, True]
