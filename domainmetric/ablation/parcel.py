@@ -89,7 +89,7 @@ class Sender:
     def pack(self) -> Parcel:
         """What has changed since the last time."""
         found = [name for name in names(self.folder) if name not in self._without]
-        pieces = []
+        pieces: list[Piece] = []
         for name in sorted(found, key=lambda name: (PLACE.get(name, 1), name)):
             with suppress(FileNotFoundError):  # deleted meanwhile
                 pieces += self._changed(name)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,5 +98,6 @@ def start(work: Work, file: Path | None) -> Worker:
     experiment = work.job.experiment
     work.folder = work.folder or new_folder(experiment)
     assert experiment.runtime.threads is not None, "every job says how many"
-    process = launch(work.folder, file, threads=experiment.runtime.threads)
+    search = [path or os.getcwd() for path in sys.path]  # the code that this process runs, no other
+    process = launch(work.folder, file, threads=experiment.runtime.threads, search=search)
     return Local(work=work, sight=Sight.of(work.folder), process=process)

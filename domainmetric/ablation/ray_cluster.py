@@ -98,7 +98,7 @@ class RayCluster(Executor):
     def _crew(self, works: Sequence[Work], need: int, file: str | None, say: Say) -> Crew:
         import ray
 
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         fitting = room(nodes, need, self.gpus_per_run)
         size = fitting if self.workers is None else self.workers
         say(f"Ray has {len(nodes)} node{'s' * (len(nodes) != 1)} with room for {fitting} runs; {size} at a time.")

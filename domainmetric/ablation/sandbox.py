@@ -81,7 +81,7 @@ class Sandbox:
             threads=order.threads,
             cwd=Path(order.work_folder) if Path(order.work_folder).is_dir() else self._root,
             variables=own,
-            first=code,
+            search=[str(code), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))],
             keep_open=(self._lock,),
         )
 

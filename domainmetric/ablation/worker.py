@@ -31,18 +31,17 @@ def launch(
     file: Path | None,
     *,
     threads: int,
-    first: Path | None = None,
+    search: Sequence[str],
     cwd: Path | None = None,
     variables: Mapping[str, str] | None = None,
     keep_open: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start the process of a run, with the code that this process runs, preceded by what lies in `first`.
+    """Start the process of a run, which looks for code in the folders `search` before it looks in the installation.
 
     `variables` are added to the environment, and the files `keep_open` stay open as long as the process lives.
     """
     command = [sys.executable, "-P", "-m", "domainmetric.ablation.worker", str(folder)]
     command += [] if file is None else [str(file)]
-    search = [*([] if first is None else [str(first)]), *(path or os.getcwd() for path in sys.path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(search), "OMP_NUM_THREADS": str(threads)}
     with (folder / LOG).open("ab") as output:
         return subprocess.Popen(

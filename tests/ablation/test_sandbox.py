@@ -22,8 +22,8 @@ RUN = """
 import json, os, sys
 from pathlib import Path
 folder = Path(sys.argv[4])
-(folder / "log.jsonl").write_text("begun\\n")
 (folder.parent / ".phases" / "new.safetensors").write_bytes(b"new")
+(folder / "log.jsonl").write_text("begun\\n")
 os.read(0, 1)
 told = {"words": sys.argv[4:], "data": os.environ.get("DATA"), "path": os.environ["PYTHONPATH"], "cwd": os.getcwd()}
 (folder / "checkpoint.safetensors").unlink()
