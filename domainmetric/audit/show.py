@@ -14,13 +14,16 @@ COLUMNS = ("", "images", "size", "range", "mean", "deviation", "channels", "ligh
 
 def table(audit: Audit, target_counts_oracle: Mapping[str, Sequence[int]]) -> str:
     """The audit as text. `target_counts_oracle`: images of each class by split, where there are labels."""
-    sets = {
-        f"{domain.name} {split}": domain.splits[split] for domain in audit.facts.domains.values() for split in SPLITS
-    }
-    sets |= {f"{audit.facts.domains[side].name} views": figures for side, figures in audit.views.items()}
-    lines = aligned([COLUMNS, *(row(name, figures) for name, figures in sets.items())])
+    lines = aligned([COLUMNS, *set_rows(audit.facts, audit.views)])
     lines += ["", *in_common(audit.facts), "", *aligned(list(classes(audit.facts, target_counts_oracle)))]
     return "\n".join(lines)
+
+
+def set_rows(facts: DataFacts, views: Mapping[str, SetFacts]) -> list[tuple[str, ...]]:
+    """A row for each domain and split, and one for each domain's views."""
+    sets = [(f"{domain.name} {split}", domain.splits[split]) for domain in facts.domains.values() for split in SPLITS]
+    sets += [(f"{facts.domains[side].name} views", figures) for side, figures in views.items()]
+    return [row(name, figures) for name, figures in sets]
 
 
 def told(findings: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from domainmetric.figures.style import PALETTE
 from domainmetric.report import numbers, page, parquet
 from domainmetric.report.alarms import raised
 from domainmetric.report.anchors import anchor_browser
+from domainmetric.report.audit import audits
 from domainmetric.report.embedding import embedding_map
 from domainmetric.report.images import SIDES, Images
 from domainmetric.report.study import RunRecord, Study, read
@@ -76,6 +77,7 @@ def facts(study: Study) -> dict[str, Any]:
         "scatters": numbers.triplet_scatters(study),
         "gaps": numbers.gaps(study),
         "alarms": raised(study),
+        "audits": audits(study),
         "tables": [{"title": title, "rows": rows} for title, rows in study.tables.items()],
         "how": numbers.how(study, some_run(study)),
     }

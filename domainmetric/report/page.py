@@ -21,7 +21,7 @@ from domainmetric import durable
 from domainmetric.errors import NotWritten, RunFolderError
 from domainmetric.report.images import Sheet
 
-SCRIPTS = ("base", "table", "curves", "confusion", "scatter", "points", "map", "anchors", "alarms", "main")
+SCRIPTS = ("base", "table", "curves", "confusion", "scatter", "points", "map", "anchors", "alarms", "audit", "main")
 """In this order they make one script."""
 
 

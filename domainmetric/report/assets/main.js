@@ -27,6 +27,7 @@ function build() {
     }
   });
   section("alarms", "Alarms", "What watched the training found something. An alarm is told once in a phase for each thing that it is about.", drawAlarms);
+  section("audit", "Data", "What the preprocessing audit saw, values from 0 to 255: each split as it is stored, and random views as the network sees them.", drawAudits);
   section("curves", "Over time", `Bold: mean over seeds; thin: each seed. ${curveLabels()}`, drawCurves);
   if (unlabelled) section("gaps", "Label-free scores", "Of the reported checkpoint. How far it stays behind the run's best one cannot be told without target labels. Higher is better.", drawScores);
   else section("gaps", "Oracle gap", "How many points the checkpoint that a label-free score chooses stays behind the run's best one, judged by target labels; mean over seeds.", drawGaps);
