@@ -7,7 +7,7 @@ export WANDB_SILENT ?= true
 PROCESSES ?= 2
 TESTS := env OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses $(PROCESSES) --dist loadscope
 
-.PHONY: demo test test-all check fix bench browser crash faults lock audit coverage docs fuzz mutants
+.PHONY: demo test test-all check fix bench bench-gpu browser crash faults lock audit coverage docs fuzz mutants
 
 demo: $(STAMP)  ## the transfer on generated street digits and scikit-learn's real ones; no download
 	$(BIN)/python -m experiments.demo
@@ -44,12 +44,23 @@ check: $(STAMP)  ## style, types and floors, without running anything
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## losses and miners against pytorch-metric-learning 2.9.0, which is installed apart; then matching and embedding
+bench: $(STAMP)  ## everything that is timed on the CPU (minutes; nothing else should run); pytorch-metric-learning 2.9.0 is installed apart
 	$(BIN)/uv pip install -q --python $(BIN)/python --target .venv/bench --require-hashes --no-deps \
 		-r experiments/benchmarks/requirements.txt
+	$(BIN)/python -m experiments.benchmarks.startup
+	$(BIN)/python -W ignore -m experiments.benchmarks.step
 	PYTHONPATH=.venv/bench $(BIN)/python -m experiments.benchmarks.triplets
 	$(BIN)/python -m experiments.benchmarks.matching
 	$(BIN)/python -m experiments.benchmarks.embedding
+	$(BIN)/python -m experiments.benchmarks.augmentation
+	$(BIN)/python -m experiments.benchmarks.growth
+
+bench-gpu: $(STAMP)  ## the step of the full-size recipes, random views and growth on a GPU; says so where there is none
+	@$(BIN)/python -c "import sys, torch; sys.exit(None if torch.cuda.is_available() else \
+		'There is no CUDA here, so that nothing was measured: torch finds no GPU.')"
+	$(BIN)/python -W ignore -m experiments.benchmarks.step --device cuda --precision bf16 --recipes full dann_mmd dann_both
+	$(BIN)/python -m experiments.benchmarks.augmentation --device cuda
+	$(BIN)/python -m experiments.benchmarks.growth --device cuda
 
 fix: $(STAMP)  ## format, and mend what can be mended without thought
 	$(BIN)/ruff check --fix .

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from domainmetric.anchors.random import RandomAnchors
+from domainmetric.data.streamed import Ahead, Streamed
 from domainmetric.experiment import Experiment
 from domainmetric.training.banks import refresh
 from tests import tiny
@@ -56,3 +57,15 @@ def test_each_term_agrees_with_the_cpu_within_a_hundredth(tmp_path: Path) -> Non
     cpu_batches.close()
     assert set(values["cuda"]) == {"classify", *tiny.ADAPTATION}
     assert values["cuda"] == pytest.approx(values["cpu"], rel=0.01)
+
+
+def test_images_that_stay_on_the_host_come_to_the_gpu_by_rows() -> None:
+    whole = torch.randint(256, (50, 4, 4, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images, rows = Streamed(whole, torch.arange(10, 50), torch.device("cuda")), torch.tensor([3, 0, 39])
+    assert images.device.type == "cuda" and images[rows.cuda()].device.type == "cuda"
+    assert torch.equal(images[rows.cuda()].cpu(), whole[rows + 10])
+    ahead = Ahead(images)
+    for now, following in ((rows, rows + 0), (rows, rows.flip(0))):
+        found = ahead(now, following)
+        assert found.device.type == "cuda" and torch.equal(found.cpu(), whole[rows + 10])
+    ahead.close()

@@ -1,0 +1,42 @@
+"""What a benchmark tells of the machine beside its numbers, and the most memory that its process has held."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from domainmetric.training import runtime
+from experiments.benchmarks.matching import load
+
+
+def facts(device: torch.device) -> dict[str, Any]:
+    """For the line below a table."""
+    return {
+        "torch": torch.__version__,
+        "device": runtime.device_name(device),
+        "processor": runtime.processor(),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "load": load(),
+    }
+
+
+def reset_high_water(device: torch.device) -> None:
+    """From now on, the most memory counts anew."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif sys.platform == "linux":
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def high_water_mb(device: torch.device) -> float:
+    """The most memory that this process has held since then: of the GPU's allocator, or resident.
+
+    Not `ru_maxrss`, which a child begins with its parent's.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024

@@ -1,0 +1,222 @@
+"""Measures steps of a recipe's adaptation and steps of its limit in turns, and their memory; see `step.py`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from statistics import median, quantiles
+
+import torch
+from lightning_fabric import Fabric
+
+from domainmetric import AdaptationPhase, Experiment
+from domainmetric.runner import data_root
+from domainmetric.training import runtime
+from domainmetric.training.banks import refresh
+from domainmetric.training.batches import RunData, load
+from domainmetric.training.limit import Call, Limit
+from domainmetric.training.phases import build, new_network
+from domainmetric.training.profile import Once, limit_of, run
+from experiments import svhn_to_mnist
+from experiments.benchmarks.machine import high_water_mb, reset_high_water
+
+PHASE = "adapt"
+BARS = {"quick_full": 0.70, "quick_dann_mmd": 0.85, "full": 0.80, "dann_mmd": 0.80}
+"""Share of the limit that is to be reached: by the `quick_` recipes on two CPU cores, by the others on a GPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One recipe beside its limit."""
+
+    recipe: str
+    images: int
+    """Images of both domains in a step, without those that are encoded again."""
+    wall_ms: float
+    """A step, with all that is spread over the steps."""
+    cpu_ms: float
+    """Of all threads."""
+    limit_wall_ms: float
+    limit_cpu_ms: float
+    share: float
+    """Of the limit's throughput, by wall time."""
+    share_cpu: float
+    quartiles_cpu: tuple[float, float]
+    """Of the ratios of neighbors, rare work included."""
+    peak_mb: float
+    limit_peak_mb: float
+
+    @property
+    def memory(self) -> float:
+        """Peak of a step over that of the limit."""
+        return self.peak_mb / self.limit_peak_mb
+
+    @property
+    def bar(self) -> float | None:
+        """What is to be reached."""
+        return BARS.get(self.recipe)
+
+
+@dataclass(eq=False)
+class Turns:
+    """Times the steps of a phase, and one of the limit after each."""
+
+    limit: Callable[[], None]
+    steps: int
+    """To be timed: a whole period of what is rare. The first is not among them, since it includes the loop's start."""
+    device: torch.device
+    ours: list[tuple[float, float]] = field(default_factory=list)
+    """Wall and CPU seconds of each step."""
+    bare: list[tuple[float, float]] = field(default_factory=list)
+    _since: tuple[float, float] = (0.0, 0.0)
+
+    def begin(self, step: int) -> None:
+        """A step begins."""
+        self._since = self._now()
+
+    def end(self, step: int) -> None:
+        """The step is done; now the limit's."""
+        took = self._took()
+        self._since = self._now()
+        self.limit()
+        if step > 0:
+            self.ours.append(took)
+            self.bare.append(self._took())
+
+    @property
+    def enough(self) -> bool:
+        """Whether a period was seen."""
+        return len(self.ours) >= self.steps
+
+    def _now(self) -> tuple[float, float]:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter(), time.process_time()
+
+    def _took(self) -> tuple[float, float]:
+        now = self._now()
+        return now[0] - self._since[0], now[1] - self._since[1]
+
+
+def recipe(name: str, device: str, precision: str, threads: int | None) -> Experiment:
+    """The recipe on this device; `quick_dann_both` is `quick_dann` whose source branch trains, too."""
+    experiment: Experiment = getattr(svhn_to_mnist, name.removesuffix("_both"))()
+    if name.endswith("_both"):
+        phase = experiment.phases[PHASE]
+        assert isinstance(phase, AdaptationPhase)
+        both = replace(phase, trains=("source_branch", "target_branch", "head", "classifier"))
+        experiment = replace(experiment, phases={**experiment.phases, PHASE: both})
+    settings = {"device": device, "precision": precision, "threads": threads}
+    return replace(experiment, runtime=replace(experiment.runtime, **settings))  # type: ignore[arg-type]
+
+
+def beside_limit(name: str, experiment: Experiment, data: RunData, fabric: Fabric, repeats: int) -> Row:
+    """A recipe's adaptation and its limit in turns."""
+    phase = experiment.phases[PHASE]
+    assert isinstance(phase, AdaptationPhase)
+    rare = rare_steps(experiment)
+    state, batches = build(experiment, new_network(experiment, fabric.device), data, PHASE, phase)
+    with closing(batches):
+        limit = limit_of(fabric, experiment, phase, batches, state)
+        turns = []
+        for _ in range(repeats):
+            turns.append(Turns(limit, max(rare), fabric.device))
+            run(fabric, experiment, phase, batches, state, turns[-1])
+    kinds = [figures(turns, rare, kind) for kind in range(2)]
+    (wall_ms, limit_wall_ms, share, _), (cpu_ms, limit_cpu_ms, share_cpu, quartiles_cpu) = kinds
+    peaks = [peak(part, name, experiment) for part in ("step", "limit")]
+    return Row(
+        recipe=name,
+        images=phase.source_batch + phase.target_batch,
+        wall_ms=wall_ms,
+        cpu_ms=cpu_ms,
+        limit_wall_ms=limit_wall_ms,
+        limit_cpu_ms=limit_cpu_ms,
+        share=share,
+        share_cpu=share_cpu,
+        quartiles_cpu=quartiles_cpu,
+        peak_mb=peaks[0],
+        limit_peak_mb=peaks[1],
+    )
+
+
+def rare_steps(experiment: Experiment) -> set[int]:
+    """Steps between two bank refreshes, and between two measurements of gradient shares."""
+    rare = {experiment.evaluation.gradient_every}
+    return rare | ({experiment.banks.refresh_every} if experiment.uses_anchors(experiment.phases[PHASE]) else set())
+
+
+def figures(turns: Sequence[Turns], rare: set[int], kind: int) -> tuple[float, float, float, tuple[float, float]]:
+    """Milliseconds of a step and of the limit, the share of the limit and its quartiles, by wall (0) or CPU time (1).
+
+    What is rare costs what its steps take beyond a median one, over the steps of a period.
+    """
+    pairs = [
+        (step, ours[kind], bare[kind])
+        for turn in turns
+        for step, (ours, bare) in enumerate(zip(turn.ours, turn.bare, strict=True), start=1)
+    ]
+    plain = [(ours, bare) for step, ours, bare in pairs if all(step % every for every in rare)]
+    usual, limit = (median(column) for column in zip(*plain, strict=True))
+    extra = sum(ours - usual for step, ours, _ in pairs if not all(step % every for every in rare)) / len(pairs)
+    ratios = sorted(ours / bare + extra / limit for ours, bare in plain)
+    low, middle, high = quantiles(ratios, n=4)
+    return 1e3 * (usual + extra), 1e3 * limit, 1 / middle, (1 / high, 1 / low)
+
+
+def peak(part: str, name: str, experiment: Experiment) -> float:
+    """Peak memory of a fresh process during steps, above what it had before them, in MB."""
+    words = [sys.executable, "-m", "experiments.benchmarks.step", "--peak", part, "--recipes", name]
+    settings = experiment.runtime
+    words += ["--device", settings.device, "--precision", settings.precision, "--threads", str(settings.threads or 0)]
+    return float(subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
+
+
+def print_peak(part: str, experiment: Experiment) -> None:
+    """In the fresh process: what `peak` reads. Three steps, before which what a first step loads is loaded."""
+    fabric = runtime.fabric(experiment.runtime)
+    with runtime.arithmetic(experiment.runtime):
+        data = load(experiment, data_root(experiment), fabric.device)
+        phase = experiment.phases[PHASE]
+        state, batches = build(experiment, new_network(experiment, fabric.device), data, PHASE, phase)
+        small = Limit(state.network, [("target", torch.Size((2, 1, 32, 32)))], data, fabric)
+        small()
+        if state.matcher is not None and state.teacher is not None:
+            few = replace(experiment, banks=replace(experiment.banks, source_size=100))
+            refresh(state.matcher, state.teacher, few, data, 0)
+        make_moments(state.optimizer)
+        passes = passes_of(fabric, experiment)
+        limit = Limit(state.network, passes, data, fabric) if part == "limit" else None
+        reset_high_water(fabric.device)
+        before = high_water_mb(fabric.device)
+        for _ in range(3):
+            if limit is None:
+                run(fabric, experiment, phase, batches, state, Once())
+            else:
+                limit()
+        print(high_water_mb(fabric.device) - before)
+
+
+def make_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Have the optimizer make what it keeps, as it is after a first step."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def passes_of(fabric: Fabric, experiment: Experiment) -> list[Call]:
+    """What a step of the recipe encodes, by its settings."""
+    phase = experiment.phases[PHASE]
+    assert isinstance(phase, AdaptationPhase)
+    matched = phase.target_batch if "matched" in experiment.needs(experiment.terms_of(phase)) else 0
+    side = experiment.image_size
+    return [
+        ("target", torch.Size((phase.target_batch, experiment.data.target.channels, side, side))),
+        ("source", torch.Size((phase.source_batch + matched, experiment.data.source.channels, side, side))),
+    ]
