@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -155,9 +156,10 @@ def reaching(team: Team) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        said = re.sub(r"^\[\S+:\d+\] ", "", (str(error) or "no reason").splitlines()[0]).split(". ")[0]
         raise ProcessLost(
             f"Process {team.rank} of the {team.size} of this run no longer reaches the others: one has ended, whose "
-            f"own message says why, or does not answer ({str(error).splitlines()[0]})."
+            f"own message says why, or does not answer ({said})."
         ) from error
 
 
