@@ -40,7 +40,7 @@ class Streamed(Tensor):
         new.stored, new.rows = stored, rows
         return new
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"Streamed({tuple(self.shape)}, device='{self.device}')"
 
     def read(self, rows: Int64[Tensor, " r"]) -> UInt8[Tensor, "r h w c"]:
