@@ -1,8 +1,9 @@
 """`make mutants`: does a test fail when the code is changed? Mutants drawn by a seed, against the tests nearby.
 
-Works in a copy of the repository in a temporary folder, in one process that has the heavy imports done and forks for
-each mutant. Verdicts are kept in a file, so that the command goes on where it was stopped; a changed file's mutants are
-tried anew, and with `--again` those that survived. Ends with 1 where fewer than `--least` percent were killed.
+Works in a copy of the repository in a temporary folder, in one process that has imported what the tests import and
+forks for each mutant. Verdicts are kept in a file, so that the command goes on where it was stopped; a changed file's
+mutants are tried anew, and with `--again` those that survived. Parts can run side by side (`--part 1/4`) and keep their
+verdicts in one file, so that the last one tells the whole. Ends with 1 where fewer than `--least` percent were killed.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ TESTS = {
     "geometry.py": ("tests/test_geometry.py", "tests/test_pairs.py", "tests/losses/test_formulas.py"),
 }
 """The code that is checked, and the tests that must notice; its own tests first (`nearby_tests`)."""
-HEAVY = ("torch", "scipy.stats", "sklearn.cluster", "sklearn.neighbors", "pytorch_metric_learning", "ot")
+OWN = ("tests", "domainmetric", "data_prep", "experiments")
+IMPORTED = "imported.json"
+"""File of the modules that the last tests had imported."""
 NO_TESTS, MISLED = 5, 70
 
 
@@ -129,13 +132,15 @@ def _be_pytest(folder: Path, tests: Sequence[str], limit_s: int) -> None:
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
         sys.path[:] = [str(folder), *(place for place in sys.path if Path(place or ".").resolve() != ROOT)]
-        for name in [n for n in sys.modules if n.partition(".")[0] in ("tests", "domainmetric", "data_prep")]:
+        for name in [n for n in sys.modules if n.partition(".")[0] in OWN]:
             del sys.modules[name]
         package = importlib.import_module("domainmetric")
         if Path(str(package.__file__)).is_relative_to(folder):
             import pytest
 
-            code = int(pytest.main(["-x", "-q", "-m", "not slow", *tests]))
+            imported = ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # as its own plugins are, by the parent
+            code = int(pytest.main(["-x", "-q", *imported, "-m", "not slow", *tests]))
+            (folder / IMPORTED).write_text(json.dumps(sorted(sys.modules)))
     finally:
         os._exit(code)
 
@@ -164,7 +169,16 @@ def healthy(folder: Path, files: Iterable[str]) -> dict[str, float]:
             code, seconds[part] = run_tests(folder, nearby_tests(file), limit_s=3600)
             if code != 0:
                 sys.exit(f"The tests of {part} do not pass without any change (pytest ended with {code}).")
+            import_all(json.loads((folder / IMPORTED).read_text()))
     return seconds
+
+
+def import_all(names: Iterable[str]) -> None:
+    """Import modules of others into this process, so that its forks need not: most of a short test's time."""
+    for name in names:
+        if name.partition(".")[0] not in OWN:
+            with suppress(Exception):  # made by somebody else's import
+                importlib.import_module(name)
 
 
 def main() -> int:
@@ -173,33 +187,39 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default: 0)")
     parser.add_argument("--least", type=float, default=85.0, help="percent that must be killed (default: 85)")
     parser.add_argument("--verdicts", type=Path, default=ROOT / ".mutants.jsonl", help="file that keeps the verdicts")
+    parser.add_argument("--part", default="1/1", help="the I-th of N parts of them, 1/N to N/N")
     parser.add_argument("--again", action="store_true", help="try anew those that survived")
     words = parser.parse_args()
     drawn = every_mutant()
     random.Random(words.seed).shuffle(drawn)
     drawn = drawn[: words.count]
-    known: dict[str, str] = {}
-    if words.verdicts.is_file():
-        known = {one["mutant"]: one["verdict"] for one in map(json.loads, words.verdicts.read_text().splitlines())}
-    left = [m for m in drawn if m.key not in known or (words.again and known[m.key] == "survived")]
+    index, _, parts = words.part.partition("/")
+    known = read(words.verdicts)
+    mine = drawn[int(index) - 1 :: int(parts)]
+    left = [m for m in mine if m.key not in known or (words.again and known[m.key] == "survived")]
     if left:
-        try_all(left, known, words.verdicts)
+        try_all(left, words.verdicts)
+    known = read(words.verdicts)
     return conclude([(mutant, known[mutant.key]) for mutant in drawn if mutant.key in known], words.least)
 
 
-def try_all(mutants: Sequence[Mutant], known: dict[str, str], verdicts: Path) -> None:
+def read(verdicts: Path) -> dict[str, str]:
+    """The verdicts that were kept; the last one of a mutant counts."""
+    lines = verdicts.read_text().splitlines() if verdicts.is_file() else []
+    return {one["mutant"]: one["verdict"] for one in map(json.loads, lines)}
+
+
+def try_all(mutants: Sequence[Mutant], verdicts: Path) -> None:
     """Judge the mutants in a copy, and keep each verdict at once; Ctrl-C leaves the rest for another time."""
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     sys.dont_write_bytecode = True
-    for name in HEAVY:
-        importlib.import_module(name)
+    importlib.import_module("torch")
     with tempfile.TemporaryDirectory() as place, verdicts.open("a") as kept, suppress(KeyboardInterrupt):
         folder = Path(place).resolve()
         copy(folder)
         seconds = healthy(folder, (mutant.file for mutant in mutants))
         for mutant in track(mutants, "mutants"):
             verdict = judge(mutant, folder, limit_s=10 + round(3 * seconds[Path(mutant.file).parts[1]]))
-            known[mutant.key] = verdict
             kept.write(json.dumps({"mutant": mutant.key, "verdict": verdict, "change": mutant.change()}) + "\n")
             kept.flush()
 
