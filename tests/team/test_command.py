@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from domainmetric import Experiment
 from tests import tiny
+from tests.tiny import Colored, Grey
 from tests.training.running import short
 
 
@@ -76,8 +78,20 @@ def test_a_signal_to_one_process_stops_all_and_the_run_goes_on(tmp_path: Path) -
     assert (folder / "checkpoint.safetensors").is_file() and not (folder / "report.json").exists()
 
 
-def test_torchrun_starts_a_run_and_its_folder_is_told_once(tmp_path: Path) -> None:
-    words = ("--standalone", "--nproc-per-node=2", "-m", "domainmetric.cli", "run", recipe(tmp_path, 4))
+@pytest.mark.parametrize(
+    "device",
+    [
+        pytest.param("cpu", id="gloo"),
+        pytest.param(
+            "cuda",
+            id="NCCL",
+            marks=[pytest.mark.gpu, pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are no two GPUs")],
+        ),
+    ],
+)
+def test_torchrun_starts_a_run_and_its_folder_is_told_once(device: str, tmp_path: Path) -> None:
+    words = ["--standalone", "--nproc-per-node=2", "-m", "domainmetric.cli", "run", recipe(tmp_path, 4)]
+    words.append(f"--runtime.device={device}")
     out, err = (process := start("torch.distributed.run", *words)).communicate(timeout=600)
     assert process.returncode == 0, err
     (folder,) = (tmp_path / "runs").glob("tiny-*")
