@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.fuzz.damage import damaged
 from tests.fuzz.targets import TARGETS
-from tests.fuzz.worker import REACHED
+from tests.fuzz.worker import CONTAINED, REACHED
 
 READERS = ("mat", "idx", "libsvm", "store")
 
@@ -72,16 +71,15 @@ def run(name: str, first: int, count: int, folder: Path, *, guided: bool) -> int
         command = [sys.executable, "-m", module, name, str(first), str(count), place]
         command += [str(folder / f"corpus-{name}")] if guided else []
         done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if (Path(place) / CONTAINED).is_file():
+            with (folder / f"{name}.contained").open("a") as file:
+                file.write((Path(place) / CONTAINED).read_text())
         if done.returncode == 0:
             return count
         reached = Path(place) / REACHED
         if not reached.is_file():
             sys.exit(f"The process that reads could not begin:\n{done.stderr}")
         number = int.from_bytes(reached.read_bytes(), "little")
-        if TARGETS[name].contained and -done.returncode in (signal.SIGSEGV, signal.SIGBUS):
-            with (folder / f"{name}.contained").open("a") as file:
-                file.write(f"{number}\n")
-            return number - first + 1
         why = done.stderr if done.returncode > 0 else f"ended by signal {-done.returncode}"
         culprit = Path(place) / "culprit"
         content = culprit.read_bytes() if culprit.is_file() else damaged(TARGETS[name].seeds, number)

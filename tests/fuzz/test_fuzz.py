@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from tests.fuzz import __main__ as command
 from tests.fuzz.damage import damaged
 from tests.fuzz.targets import TARGETS
-from tests.fuzz.worker import REACHED
+from tests.fuzz.worker import CONTAINED, REACHED, in_forks
 
 FEW, MANY = 300, 10_000
 
@@ -47,6 +48,20 @@ def test_what_hangs_or_takes_much_memory_ends_the_process(defect: str, status: i
     assert done.returncode == status
     assert ("MemoryError" in done.stderr) == (status == 1)
     assert int.from_bytes((tmp_path / REACHED).read_bytes(), "little") == 7
+
+
+def test_a_contained_crash_costs_a_fork(tmp_path: Path) -> None:
+    def work(first: int, count: int) -> None:
+        for number in range(first, first + count):
+            (tmp_path / REACHED).write_bytes(number.to_bytes(8, "little"))
+            (tmp_path / str(number)).touch(exist_ok=False)
+            if number in (2, 5):
+                signal.signal(signal.SIGSEGV, signal.SIG_DFL)  # pytest would tell of it
+                os.kill(os.getpid(), signal.SIGSEGV)
+
+    in_forks(work, "mat", 0, 7, tmp_path)
+    assert (tmp_path / CONTAINED).read_text() == "2\n5\n"
+    assert all((tmp_path / str(number)).is_file() for number in range(7))
 
 
 def test_a_finding_is_kept_and_the_rest_goes_on(
