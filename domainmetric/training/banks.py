@@ -78,7 +78,7 @@ def labels_of_bank(matcher: AnchorMatcher, bank: Bank) -> Matches:
 
 def fill(teacher: Network, domain: DomainName, images: ImageSet, rows: Int64[Tensor, " b"], team: Team = ALONE) -> Bank:
     """The teacher's embeddings and logits of some rows."""
-    encoded = encode(teacher, domain, images.images[rows], team)
+    encoded = encode(teacher, domain, images.images, team, rows)
     labels = None if images.labels is None else images.labels[rows]
     return Bank(rows=rows, z=encoded.z, logits=encoded.logits, labels=labels)
 

@@ -23,23 +23,31 @@ from domainmetric.training.batches import RunData
 from domainmetric.training.wall_time import WallTime
 from domainmetric.types import Encoded, Matches
 
-BATCH, NEIGHBORS = 512, 10
+BATCH, NEIGHBORS = 128, 10
 
 
 @torch.no_grad()
-def encode(network: Network, domain: DomainName, images: UInt8[Tensor, "n h w c"], team: Team = ALONE) -> Encoded:
-    """Clean images through the network in evaluation mode, in batches; the mode is restored. Features are left out.
+def encode(
+    network: Network,
+    domain: DomainName,
+    images: UInt8[Tensor, "n h w c"],
+    team: Team = ALONE,
+    rows: Int64[Tensor, " r"] | None = None,
+) -> Encoded:
+    """Clean images through the network in evaluation mode, all or some; the mode is restored. Features are left out.
 
-    A `team` divides the work, and each of it has all that came of it.
+    A `team` divides the work, and each of it has all that came of it. Batches are so small that they need no more
+    memory than a training step.
     """
+    rows = torch.arange(len(images), device=images.device) if rows is None else rows
     z, logits = [], []
     with evaluating(network):
-        for part in images[team.share(len(images))].split(BATCH):
-            encoded = network(domain, to_float(part))
+        for part in rows[team.share(len(rows))].split(BATCH):
+            encoded = network(domain, to_float(images[part]))
             z.append(encoded.z)
             logits.append(encoded.logits)
     joined = torch.cat(z)
-    return team.gather(Encoded(features=joined[:, :0], z=joined, logits=torch.cat(logits)), len(images))
+    return team.gather(Encoded(features=joined[:, :0], z=joined, logits=torch.cat(logits)), len(rows))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -54,8 +54,9 @@ class Limit:
         with self._fabric.autocast():
             encoded = [self.network(domain, images) for domain, images in batch]
         outputs = [value for one in encoded for value in (one.z, one.logits) if value.requires_grad]
-        self.network.zero_grad(set_to_none=True)
-        torch.autograd.backward(outputs, [torch.full_like(value, 1 / len(value)) for value in outputs])
+        if outputs:  # a teacher has none
+            self.network.zero_grad(set_to_none=True)
+            torch.autograd.backward(outputs, [torch.full_like(value, 1 / len(value)) for value in outputs])
 
 
 def _images(data: RunData, domain: DomainName, shape: torch.Size, draw: torch.Generator) -> Tensor:

@@ -21,6 +21,7 @@ from domainmetric.training.batches import RunData, load
 from domainmetric.training.limit import Call, Limit
 from domainmetric.training.phases import build, new_network
 from domainmetric.training.profile import Once, limit_of, run
+from domainmetric.training.state import PhaseState
 from experiments import svhn_to_mnist
 from experiments.benchmarks.machine import high_water_mb, reset_high_water
 
@@ -47,6 +48,8 @@ class Row:
     share_cpu: float
     quartiles_cpu: tuple[float, float]
     """Of the ratios of neighbors, rare work included."""
+    share_with_teacher_cpu: float
+    """The same where the teacher's passes of a step count as the limit's: those over target batch and bank."""
     peak_mb: float
     limit_peak_mb: float
 
@@ -72,6 +75,10 @@ class Turns:
     ours: list[tuple[float, float]] = field(default_factory=list)
     """Wall and CPU seconds of each step."""
     bare: list[tuple[float, float]] = field(default_factory=list)
+    teacher: Callable[[], None] = lambda: None
+    """The teacher's passes of a step, after each."""
+    seen: list[tuple[float, float]] = field(default_factory=list)
+    """Its times."""
     _since: tuple[float, float] = (0.0, 0.0)
 
     def begin(self, step: int) -> None:
@@ -83,9 +90,13 @@ class Turns:
         took = self._took()
         self._since = self._now()
         self.limit()
+        bare = self._took()
+        self._since = self._now()
+        self.teacher()
         if step > 0:
             self.ours.append(took)
-            self.bare.append(self._took())
+            self.bare.append(bare)
+            self.seen.append(self._took())
 
     @property
     def enough(self) -> bool:
@@ -122,12 +133,15 @@ def beside_limit(name: str, experiment: Experiment, data: RunData, fabric: Fabri
     state, batches = build(experiment, new_network(experiment, fabric.device), data, PHASE, phase)
     with closing(batches):
         limit = limit_of(fabric, experiment, phase, batches, state)
+        teacher = teacher_of(experiment, phase, state, data, fabric)
         turns = []
         for _ in range(repeats):
-            turns.append(Turns(limit, max(rare), fabric.device))
+            turns.append(Turns(limit, max(rare), fabric.device, teacher=teacher))
             run(fabric, experiment, phase, batches, state, turns[-1])
     kinds = [figures(turns, rare, kind) for kind in range(2)]
     (wall_ms, limit_wall_ms, share, _), (cpu_ms, limit_cpu_ms, share_cpu, quartiles_cpu) = kinds
+    for turn in turns:
+        turn.bare = [(a + c, b + d) for (a, b), (c, d) in zip(turn.bare, turn.seen, strict=True)]
     peaks = [peak(part, name, experiment) for part in ("step", "limit")]
     return Row(
         recipe=name,
@@ -139,9 +153,24 @@ def beside_limit(name: str, experiment: Experiment, data: RunData, fabric: Fabri
         share=share,
         share_cpu=share_cpu,
         quartiles_cpu=quartiles_cpu,
+        share_with_teacher_cpu=figures(turns, rare, 1)[2],
         peak_mb=peaks[0],
         limit_peak_mb=peaks[1],
     )
+
+
+def teacher_of(
+    experiment: Experiment, phase: AdaptationPhase, state: PhaseState, data: RunData, fabric: Fabric
+) -> Callable[[], None]:
+    """The teacher's passes of a step: the clean target batch, and as many source images as the bank takes in a step."""
+    if state.teacher is None:
+        return lambda: None
+    side, banks = experiment.image_size, experiment.banks
+    shapes: list[Call] = [
+        ("target", torch.Size((phase.target_batch, experiment.data.target.channels, side, side))),
+        ("source", torch.Size((banks.source_size // banks.refresh_every, experiment.data.source.channels, side, side))),
+    ]
+    return Limit(state.teacher, shapes, data, fabric)
 
 
 def rare_steps(experiment: Experiment) -> set[int]:
