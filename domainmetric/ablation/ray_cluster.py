@@ -46,7 +46,8 @@ LOSSES = 3
 """How often a run may be lost and goes on; the next time it has failed."""
 STORE_BYTES = 2**28
 """Memory for what is on its way, in a cluster that is started here; what does not fit goes over the disk."""
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "error"}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SCHEDULER_EVENTS": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
+"""No usage statistics; and Ray writes nothing between the lines of the display, which tells of what is lost itself."""
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Ray binds to 127.0.0.1 where it takes itself to be on a system on which it has no clusters; there is no other way."""
 
@@ -268,7 +269,7 @@ def enter(address: str | None, code: str) -> None:
     """Start Ray on this machine, or make this process part of a cluster. Raises ConfigError where that fails."""
     import ray
 
-    common: dict[str, Any] = {"runtime_env": {"working_dir": code}, "log_to_driver": False, "logging_level": "ERROR"}
+    common: dict[str, Any] = {"runtime_env": {"working_dir": code}, "log_to_driver": False, "logging_level": "CRITICAL"}
     try:
         if address is None:
             ray.init("local", num_cpus=cores(), include_dashboard=False, object_store_memory=STORE_BYTES, **common)
@@ -282,6 +283,9 @@ def enter(address: str | None, code: str) -> None:
 
 
 def in_short(error: Exception) -> str:
-    """The line of an error that says what happened: of Ray's, which come with a traceback, the last one."""
-    lines = [line.strip() for line in str(getattr(error, "cause", None) or error).splitlines() if line.strip()]
-    return lines[-1 if "Traceback" in str(error) else 0] if lines else type(error).__name__
+    """What of an error says what happened: Ray's have many lines, and some a traceback of another process."""
+    text = str(getattr(error, "cause", None) or error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
+    if "Traceback" in text:
+        return lines[-1]
+    return next((line for line in lines if " because its " in line), lines[0]).partition(". ")[0]

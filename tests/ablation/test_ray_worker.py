@@ -256,4 +256,6 @@ def test_of_an_error_the_line_that_tells_is_kept() -> None:
     assert in_short(ValueError("ray::look()\nTraceback (most recent call last):\n  x\nOSError: disk full\n")) == (
         "OSError: disk full"
     )
+    died = "The actor died unexpectedly.\n\tpid: 7\nThe actor died because its node has died. Node Id: 1\n\tmore"
+    assert in_short(ValueError(died)) == "The actor died because its node has died"
     assert in_short(ValueError()) == "ValueError"
