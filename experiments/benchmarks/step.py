@@ -14,8 +14,8 @@ target batch, and over as many source images as the bank takes in a step.
 The framework's step is that of a run, with everything that a run does between two evaluations: bank refreshes and
 gradient shares are spread over the steps between two of them. A step and one of the limit take turns in one process, so
 that both see the same machine; told are the medians of the ratios of neighbors. On a busy machine the CPU time tells
-more than the wall time. Memory is the peak of a process of its own above what it had when the data, the networks, the
-optimizer's moments and a small bank were there; a bank refresh and gradient shares are part of the step.
+more than the wall time. Memory is the peak of three steps and a bank refresh in a process of its own, above what it had
+after the first two steps, in which the network is copied to see how it is wired.
 
 pytorch-adapt's loop (`adapt_loop.py`) shares the networks and the number of images of a step. Blocks of its steps and
 of ours take turns. It trains one branch for both domains, and ours one of two: so its neighbor is also `quick_dann`

@@ -20,12 +20,14 @@ from domainmetric.training.banks import refresh
 from domainmetric.training.batches import RunData, load
 from domainmetric.training.limit import Call, Limit
 from domainmetric.training.phases import build, new_network
-from domainmetric.training.profile import Once, limit_of, run
+from domainmetric.training.profile import limit_of, run
 from domainmetric.training.state import PhaseState
+from domainmetric.training.wiring import NUM_STEPS
 from experiments import svhn_to_mnist
 from experiments.benchmarks.machine import high_water_mb, reset_high_water
 
-PHASE = "adapt"
+PHASE, LAST = "adapt", 4
+"""The phase that is measured, and the last step whose memory is."""
 BARS = {"quick_full": 0.70, "quick_dann_mmd": 0.85, "full": 0.80, "dann_mmd": 0.80}
 """Share of the limit that is to be reached: by the `quick_` recipes on two CPU cores, by the others on a GPU."""
 
@@ -206,7 +208,7 @@ def peak(part: str, name: str, experiment: Experiment) -> float:
 
 
 def print_peak(part: str, experiment: Experiment) -> None:
-    """In the fresh process: what `peak` reads. Three steps, before which what a first step loads is loaded."""
+    """In the fresh process: what `peak` reads. What a first step loads is loaded before."""
     fabric = runtime.fabric(experiment.runtime)
     with runtime.arithmetic(experiment.runtime):
         data = load(experiment, data_root(experiment), fabric.device)
@@ -217,26 +219,37 @@ def print_peak(part: str, experiment: Experiment) -> None:
         if state.matcher is not None and state.teacher is not None:
             few = replace(experiment, banks=replace(experiment.banks, source_size=100))
             refresh(state.matcher, state.teacher, few, data, 0)
-        make_moments(state.optimizer)
         passes = passes_of(fabric, experiment)
         limit = Limit(state.network, passes, data, fabric) if part == "limit" else None
-        reset_high_water(fabric.device)
-        before = high_water_mb(fabric.device)
-        for _ in range(3):
-            if limit is None:
-                run(fabric, experiment, phase, batches, state, Once())
-            else:
+        watch = HighWater(fabric.device)
+        if limit is None:
+            run(fabric, experiment, phase, batches, state, watch)
+            refresh(state.matcher, state.teacher, experiment, data, 1) if state.matcher and state.teacher else None
+        else:
+            for step in range(LAST + 1):
+                watch.begin(step)
                 limit()
-        print(high_water_mb(fabric.device) - before)
+        print(high_water_mb(fabric.device) - watch.before)
 
 
-def make_moments(optimizer: torch.optim.Optimizer) -> None:
-    """Have the optimizer make what it keeps, as it is after a first step."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+@dataclass(eq=False)
+class HighWater:
+    """From the third step on, the most memory counts: the first two copy the network, to see how it is wired."""
+
+    device: torch.device
+    before: float = 0.0
+    """Megabytes, when that step begins."""
+    enough: bool = False
+
+    def begin(self, step: int) -> None:
+        """A step begins."""
+        if step == NUM_STEPS:
+            reset_high_water(self.device)
+            self.before = high_water_mb(self.device)
+
+    def end(self, step: int) -> None:
+        """The step is done."""
+        self.enough = step >= LAST
 
 
 def passes_of(fabric: Fabric, experiment: Experiment) -> list[Call]:
