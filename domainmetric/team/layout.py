@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 
@@ -27,12 +27,16 @@ class Layout:
     counts: tuple[int, ...]
     size: int
     rank: int
+    device: torch.device | str = "cpu"
+    """Where the tensors of it lie."""
     rows: list[int] = field(init=False)
     """Rows that each process handles."""
     mine: list[slice] = field(init=False)
     """Where the rows of this one stand in the whole."""
     order: Int64[Tensor, " n"] = field(init=False)
     """For each row of the whole its place among what the processes send, each as many rows as the largest has."""
+    shares: Float[Tensor, "size 1"] = field(init=False)
+    """Of all rows, those of each process."""
 
     def __post_init__(self) -> None:
         shares = [spans(count, self.size) for count in self.counts]
@@ -46,7 +50,8 @@ class Layout:
                 end = taken[rank] + span.stop - span.start
                 places.append(torch.arange(taken[rank], end))
                 taken[rank] = end
-        self.order = torch.cat(places)
+        self.order = torch.cat(places).to(self.device)
+        self.shares = torch.tensor(self.rows, dtype=torch.float64, device=self.device)[:, None] / self.total
 
     @property
     def total(self) -> int:

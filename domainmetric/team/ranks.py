@@ -58,15 +58,15 @@ class Ranks(Team):
         return spans(count, self.size)[self.rank]
 
     def encode(self, network: nn.Module, domain: str, portions: Sequence[Portion]) -> Encoded:
-        layout = layout_of(tuple(portion.total for portion in portions), self.size, self.rank)
         images = [portion.images for portion in portions]
+        layout = layout_of(tuple(portion.total for portion in portions), self.size, self.rank, images[0].device)
         shown = images[0] if len(images) == 1 else torch.cat(images)
         with Together(self, layout):
             encoded: Encoded = network(domain, shown, lambda own: self._whole(own, layout))
         return encoded
 
     def gather(self, own: Encoded, count: int) -> Encoded:
-        return Encoded(*self._whole(own, layout_of((count,), self.size, self.rank)))
+        return Encoded(*self._whole(own, layout_of((count,), self.size, self.rank, own.z.device)))
 
     def sum_gradients(self, divided: Iterable[nn.Parameter], whole: Iterable[nn.Parameter]) -> None:
         own = [p.grad for p in divided if p.grad is not None]
@@ -141,7 +141,7 @@ class _Gather(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         rows = torch.cat([as_bytes(tensor) for tensor in own], 1)
         sent = nn.functional.pad(rows, (0, 0, 0, layout.longest - len(rows)))
-        whole = ranks.collect(sent).flatten(0, 1)[layout.order.to(rows.device, non_blocking=True)]
+        whole = ranks.collect(sent).flatten(0, 1)[layout.order]
         parts = whole.split([as_bytes(tensor).shape[1] for tensor in own], 1)
         return tuple(from_bytes(p, t, (layout.total, *t.shape[1:])) for p, t in zip(parts, own, strict=True))
 
@@ -164,9 +164,9 @@ def reaching(team: Team) -> Iterator[None]:
 
 
 @lru_cache(maxsize=64)
-def layout_of(counts: tuple[int, ...], size: int, rank: int) -> Layout:
+def layout_of(counts: tuple[int, ...], size: int, rank: int, device: torch.device) -> Layout:
     """The layout of a pass; those of a phase are a handful."""
-    return Layout(counts, size, rank)
+    return Layout(counts, size, rank, device)
 
 
 def as_bytes(tensor: Tensor) -> Tensor:

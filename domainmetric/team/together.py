@@ -8,7 +8,7 @@ version, and would take the place of modules.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ DROPOUTS = {F.dropout: False, F.dropout1d: True, F.dropout2d: True, F.dropout3d:
 """Whether whole channels are dropped."""
 
 
+@runtime_checkable
 class Channel(Protocol):
     """How processes exchange numbers."""
 
@@ -81,7 +82,7 @@ class Together(TorchFunctionMode):
         means, variances = self._channel.collect(
             torch.stack(torch.batch_norm_update_stats(wide, None, None, 0.0))
         ).unbind(1)
-        weights = means.new_tensor(self._layout.rows)[:, None] / self._layout.total
+        weights = self._layout.shares.to(means.dtype)
         mean = (weights * means).sum(0)
         return mean, (weights * (variances + (means - mean).square())).sum(0)
 
