@@ -102,7 +102,7 @@ class RayCluster(Executor):
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         fitting = room(nodes, need, self.gpus_per_run)
         size = fitting if self.workers is None else self.workers
-        say(f"Ray has {len(nodes)} node{'s' * (len(nodes) != 1)} with room for {fitting} runs; {size} at a time.")
+        say(f"Ray: {len(nodes)} node{'s' * (len(nodes) != 1)}, room for {fitting} at a time.")
         idle = sum(node.get("GPU", 0.0) for node in nodes) if not self.gpus_per_run else 0.0
         if idle:
             say(f"Its {idle:g} GPUs are given to no run. To use them: --gpus-per-run 1, or a fraction.")
@@ -276,10 +276,17 @@ def enter(address: str | None, code: str) -> None:
         else:
             ray.init(address, **common)
     except Exception as error:  # Ray raises whatever, down to a bare Exception where a node does not start in time
-        where = "Ray could not be started" if address is None else f"The Ray cluster at {address} could not be joined"
+        if address is None:
+            what, hint = "Ray could not be started", "It gives up after half a minute: this machine may be too busy"
+        else:
+            what = f"The Ray cluster at {address} could not be joined"
+            hint = "This machine must be a node of it, with the same versions of Python and Ray"
+        raise ConfigError(f"{what}: {in_short(error).rstrip('.')}. {hint}.") from error
+    if address is None and ray.util.get_node_ip_address() != "127.0.0.1":
         raise ConfigError(
-            f"{where}: {in_short(error)} This machine must be a node of it, with the same versions of Python and Ray."
-        ) from error
+            "Ray was imported before it was told to stay on this machine, so the network could reach it. Start the "
+            "ablation in a process that has not imported Ray."
+        )
 
 
 def in_short(error: Exception) -> str:

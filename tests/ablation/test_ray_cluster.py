@@ -145,7 +145,7 @@ def test_a_killed_run_and_a_killed_node_leave_the_table_that_processes_make(plac
     told = " ".join(done.stderr.split())
     assert done.returncode == 0, told
     assert {path.name for path in (place / "marks").iterdir()} == {"armed", "node", "run"}
-    assert "Ray has 2 nodes with room for 2 runs; 2 at a time." in told
+    assert "Ray: 2 nodes, room for 2 at a time." in told
     assert told.count("It goes on from what came back.") == 2
     assert "ended by SIGKILL" in told and "its node has died" in told
     assert "(raylet)" not in done.stdout + done.stderr  # Ray keeps its own messages to itself
