@@ -54,6 +54,7 @@ bench: $(STAMP)  ## everything that is timed on the CPU (minutes; nothing else s
 	$(BIN)/python -m experiments.benchmarks.embedding
 	$(BIN)/python -m experiments.benchmarks.augmentation
 	$(BIN)/python -m experiments.benchmarks.growth
+	$(BIN)/python -m experiments.benchmarks.trust
 
 bench-gpu: $(STAMP)  ## the step of the full-size recipes, random views and growth on a GPU; says so where there is none
 	@$(BIN)/python -c "import sys, torch; sys.exit(None if torch.cuda.is_available() else \
