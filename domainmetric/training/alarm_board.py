@@ -137,6 +137,8 @@ class AlarmBoard:
         self._last = (step, {name: value.detach() for name, value in values.items()})
         found = self.soundness.first_unsound(total, self.state)
         if found is None:
+            if self.soundness.at_once:  # nobody will ask for this step again, so its tensors may go
+                self._last = None
             return True
         self.unsound(found)
         self.soundness.undo(self.state)

@@ -19,7 +19,7 @@ class Soundness:
 
     def __init__(self, alarm: NonFinite | None, device: torch.device) -> None:
         self.alarm = alarm
-        self._at_once = alarm is not None and (device.type == "cpu" or alarm.action == "skip")
+        self.at_once = alarm is not None and (device.type == "cpu" or alarm.action == "skip")
         self._open: list[tuple[int, Tensor]] = []
         self._kept: list[Tensor] = []
 
@@ -43,7 +43,7 @@ class Soundness:
         self._open.append(
             (state.step, torch.stack([total.detach().float(), *(n.float() for n in norms)]).isfinite().all())
         )
-        return self.settle() if self._at_once else None
+        return self.settle() if self.at_once else None
 
     def settle(self) -> int | None:
         """The first unsound step since the last time, in one read."""

@@ -102,6 +102,7 @@ def train(
             if measured is not None:
                 watch.alarms.moved(values, measured, before if sound else None)
             report(batches.team, experiment, phase, state, watch, lambda: time.perf_counter() - began)
+            del step, values, total  # what the step made need not lie beside what the next one makes
     return time.perf_counter() - began
 
 
