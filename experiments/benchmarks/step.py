@@ -20,6 +20,12 @@ after the first two steps, in which the network is copied to see how it is wired
 pytorch-adapt's loop (`adapt_loop.py`) shares the networks and the number of images of a step. Blocks of its steps and
 of ours take turns. It trains one branch for both domains, and ours one of two: so its neighbor is also `quick_dann`
 with a source branch that trains, which is the same arithmetic of the networks.
+
+Finding (one thread, machine loaded, CPU time, one period of each, to be repeated on a quiet machine): `quick_dann_mmd`
+reaches 87% of its limit (202 against 178 ms) and `quick_full` 63% (348 against 215 ms). Of the 133 ms that `quick_full`
+adds, the teacher's pass with the matching takes some 60, and the bank, encoded anew every 50 steps, some 30. It is 1.3
+times as fast as pytorch-adapt's DANN (352 against 446 ms), though it encodes 1,062 images in a step and that one 386.
+Its peak of memory is 1.37 times the limit's (100 against 73 MB): the images of a step, their views and the bank.
 """
 
 from __future__ import annotations
