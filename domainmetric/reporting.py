@@ -68,7 +68,7 @@ def selection(session: Session, record: Record) -> dict[str, Any]:
     assert record.selected_step is not None
     chosen = begin + record.selected_step
     result: dict[str, Any] = {
-        "rule": type(rule).__name__ + (f"({type(rule.score).__name__})" if isinstance(rule, BestScore) else ""),
+        "rule": type(rule).__name__ + (f"({names(rule)})" if isinstance(rule, BestScore) else ""),
         "step": chosen,
         "scores": {n.removeprefix("score/"): at(values[n], chosen) for n in values if n.startswith("score/")},
     }
@@ -82,13 +82,15 @@ def selection(session: Session, record: Record) -> dict[str, Any]:
     return {**result, **oracle(chosen), "would_choose": would_choose}
 
 
-def choice(scores: Mapping[int, float], margin: float = 0.0) -> int | None:
-    """The step that a run would select: each better one by more than `margin`. What is no number is never chosen."""
-    kept: int | None = None
-    for step in sorted(scores):
-        if not math.isnan(scores[step]) and (kept is None or scores[step] > scores[kept] + margin):
-            kept = step
-    return kept
+def names(rule: BestScore) -> str:
+    """The scores that choose."""
+    return ", guarded by ".join([type(rule.score).__name__, *(type(guard).__name__ for guard in rule.guards)])
+
+
+def choice(scores: Mapping[int, float]) -> int | None:
+    """The first step with the highest score, as a run selects; what is no number is never chosen."""
+    numbers = {step: score for step, score in scores.items() if not math.isnan(score)}
+    return max(numbers, key=lambda step: (numbers[step], -step)) if numbers else None
 
 
 def since(series: tuple[list[int], list[float]], begin: int) -> dict[int, float]:

@@ -197,15 +197,16 @@ def select(session: Session, record: Record, evidence: Evidence, step: int) -> N
     """Keep the network if it is the checkpoint to report so far."""
     rule = session.experiment.selection
     if isinstance(rule, BestScore):
-        score = rule.score.score(evidence)
-        if math.isnan(score):
-            raise DataError(
-                f"A selection score must be a number, but {type(rule.score).__name__} is NaN at step {step} of the "
-                "last phase. Choose another score, or have it return its lowest value where it has nothing to say."
-            )
-        if record.best is not None and score <= record.best + rule.margin:
+        given = [judge.score(evidence) for judge in rule.judges]
+        for judge, score in zip(rule.judges, given, strict=True):
+            if math.isnan(score):
+                raise DataError(
+                    f"A selection score must be a number, but {type(judge).__name__} is NaN at step {step} of the "
+                    "last phase. Choose another score, or have it return its lowest value where it has nothing to say."
+                )
+        if record.best is not None and not rule.prefers(given, record.best):
             return
-        record.best = score
+        record.best = given
     elif step < list(session.experiment.phases.values())[-1].steps:
         return
     keep(session, record, step)

@@ -49,7 +49,7 @@ class Record:
     """Training time of each phase, of those taken from the cache too."""
     reused: list[str] = field(default_factory=list)
     """Phases taken from the cache."""
-    best: float | None = None
+    best: list[float] | None = None
     """Best selection score so far."""
     selected_step: int | None = None
     """Step, within the last phase, of the checkpoint that is reported."""

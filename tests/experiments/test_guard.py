@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from experiments.guard import ALIGNMENT, LAST, Course, below, by_variant, equal, rules, summary, unequal
 
 STEPS = (400, 425, 450, 475)
@@ -25,8 +27,12 @@ def test_a_score_chooses_among_the_start_and_all_looks() -> None:
     assert nothing_better.by("mmd") == nothing_better.start == 0.7
 
 
-def test_with_a_margin_a_look_that_is_hardly_better_is_not_chosen() -> None:
-    assert (GOOD.by("mmd", margin=0.15), BAD.by("mmd", margin=0.15)) == (0.9, 0.7)
+def test_the_guard_wants_both_scores_to_rise_and_one_of_them_clearly() -> None:
+    bnm, agreement = (dict(zip(STEPS, values, strict=True)) for values in ((1, 2, 1.5, 3), (0.5, 0.505, 0.6, 0.7)))
+    assert replace(GOOD, scores={"bnm": bnm, "neighbor_agreement": agreement}).guarded() == 0.85
+    bnm[475] = 0.5
+    assert replace(GOOD, scores={"bnm": bnm, "neighbor_agreement": agreement}).guarded() == 0.9
+    assert BAD.guarded() == 0.2, "where both rise, it is deceived"
 
 
 def test_the_tables_count_what_ends_below_the_start() -> None:

@@ -25,11 +25,6 @@ def test_the_highest_score_is_chosen_and_the_first_of_equals() -> None:
     assert choice({10: math.nan}) is None and choice({}) is None
 
 
-def test_with_a_margin_only_what_is_clearly_better_is_chosen() -> None:
-    scores = {10: 0.50, 20: 0.59, 30: 0.61, 40: 0.70, 50: 0.72}
-    assert [choice(scores, margin) for margin in (0.0, 0.05, 0.1, 0.25)] == [50, 40, 50, 10]
-
-
 def test_each_score_tells_its_choice_and_the_oracle_gap(tmp_path: Path) -> None:
     folder = train(short(tiny.experiment(tmp_path, "mmd")))
     curves, found = history(folder), report(folder)["selection"]
@@ -79,6 +74,14 @@ class EverBetter(SelectionScore):
         return float(next(LOOKS))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unmoved(SelectionScore):
+    """Likes all alike."""
+
+    def score(self, evidence: Evidence) -> float:
+        return 0.5
+
+
 LOOKS = count()
 
 
@@ -87,6 +90,15 @@ def test_what_is_not_better_by_the_margin_is_not_selected(margin: float, step: i
     experiment = short(tiny.experiment(tmp_path, "mmd"))
     folder = train(replace(experiment, selection=BestScore(score=EverBetter(), margin=margin)))
     assert report(folder)["selection"]["step"] == step
+
+
+def test_a_guard_that_finds_a_checkpoint_worse_keeps_it_out(tmp_path: Path) -> None:
+    experiment = short(tiny.experiment(tmp_path, "mmd"))
+    rule = BestScore(score=EverBetter(), guards=(EverWorse(),))
+    found = report(train(replace(experiment, selection=rule)))["selection"]
+    assert found["step"] == 12 and found["rule"] == "BestScore(EverBetter, guarded by EverWorse)"
+    same = BestScore(score=EverBetter(), guards=(Unmoved(),))
+    assert report(train(replace(experiment, selection=same)))["selection"]["step"] == 32
 
 
 @pytest.mark.parametrize("margin", [-0.1, math.inf, math.nan])
