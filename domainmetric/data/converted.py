@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -167,6 +168,11 @@ def split_by_name(names: Sequence[str], test_share: float) -> NDArray[np.bool_]:
             "another test_share, or give the splits apart."
         )
     return test
+
+
+def stamp(stat: os.stat_result) -> str:
+    """What changes when a file does."""
+    return f"{stat.st_size}\0{stat.st_mtime_ns}"
 
 
 def check_share(value: float, what: str) -> None:

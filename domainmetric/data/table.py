@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from domainmetric.data.converted import Converted, Items, check_share, divided, slug, split_by_name
+from domainmetric.data.converted import Converted, Items, check_share, divided, slug, split_by_name, stamp
 from domainmetric.data.domain import SPLITS, Split
 from domainmetric.errors import DataError, nearest
 
@@ -57,10 +58,10 @@ class Table(Converted):
         digest = hashlib.sha256(content)
         for place in places:
             try:
-                stat = place.stat()
+                found = stamp(os.stat(place))
             except OSError as error:
                 raise DataError(f"{self.path} lists {place}, which cannot be found: {error.strerror}.") from error
-            digest.update(f"{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+            digest.update(f"{found}\n".encode())
         return digest.hexdigest()
 
     def items(self) -> dict[Split, Items]:
@@ -98,8 +99,8 @@ class Table(Converted):
             raise DataError(f"Column '{name}' of {self.path} is empty in row {row + 1}. Fill it, or leave the row out.")
         return [str(value) for value in values]
 
-    def _places(self, paths: list[str]) -> list[Path]:
-        return [self.path.parent / path for path in paths]
+    def _places(self, paths: list[str]) -> list[str]:
+        return [os.path.join(self.path.parent, path) for path in paths]
 
     def _test(self, table: Any, paths: list[str]) -> np.ndarray:
         """Which rows are the test split."""
