@@ -62,7 +62,7 @@ def _of_rows(pairs: Pairs, distances: Tensor, rows: slice, search: Search) -> In
     d_ap = d.new_full((len(d), positives.most), -torch.inf)
     d_ap[positives.row, positives.place] = d[positives.row, positives.column]
 
-    begin, end = search(d_an, d_ap)
+    begin, end = search(d_an.contiguous(), d_ap)  # a matrix that was made of blocks may lie transposed
     begin, end = begin[positives.row, positives.place], end[positives.row, positives.place]
     which, rank = ranges(begin, end - begin)
     row = positives.row[which]
