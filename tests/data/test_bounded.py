@@ -1,0 +1,49 @@
+"""However many images are converted, the memory stays the same: they are never all there at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SIDE, FEW, MANY = 16, 20_000, 200_000
+CONVERT = f"""
+import resource, sys
+from pathlib import Path
+import numpy as np
+from domainmetric import FromDataset
+
+class Squares:
+    def __init__(self, count):
+        self.targets = np.arange(count) % 2
+    def __len__(self):
+        return len(self.targets)
+    def __getitem__(self, index):
+        return np.full(({SIDE}, {SIDE}), index % 251, np.uint8), int(self.targets[index])
+
+def few(split):
+    return Squares({FEW} if split == "train" else 10)
+
+def many(split):
+    return Squares({MANY} if split == "train" else 10)
+
+FromDataset.fingerprint = lambda self: "made"  # there is no file of these functions
+for get, count in ((few, {FEW}), (many, {MANY})):
+    domain = FromDataset(get=get, classes=("even", "odd"), channels=1)
+    made = domain.load("train", root=Path(sys.argv[1]), size={SIDE})
+    assert len(made) == count and int(made.images[-1, 0, 0, 0]) == (count - 1) % 251
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**10 if sys.platform == "linux" else 2**20))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ten_times_as_many_images_take_no_more_memory(tmp_path: Path) -> None:
+    """In one process, since what the libraries take of it differs from one to the next."""
+    command = [sys.executable, "-c", CONVERT, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    before, after = map(float, done.stdout.split())
+    whole = (MANY - FEW) * SIDE * SIDE / 2**20
+    assert after - before < whole / 2, f"{after - before:.0f} MB more, while all images are {whole:.0f} MB"
