@@ -12,7 +12,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -282,7 +282,8 @@ def enter(address: str | None, code: str) -> None:
             what = f"The Ray cluster at {address} could not be joined"
             hint = "This machine must be a node of it, with the same versions of Python and Ray"
         raise ConfigError(f"{what}: {in_short(error).rstrip('.')}. {hint}.") from error
-    if address is None and ray.util.get_node_ip_address() != "127.0.0.1":
+    address_of: Callable[[], str] = ray.util.get_node_ip_address
+    if address is None and address_of() != "127.0.0.1":
         raise ConfigError(
             "Ray was imported before it was told to stay on this machine, so the network could reach it. Start the "
             "ablation in a process that has not imported Ray."

@@ -130,10 +130,10 @@ def stamp(file: str) -> list[Any]:
 
 def npz(path: Path, made: Embedded, names: Sequence[str], classes: Sequence[str], known: Known) -> None:
     """Arrays z, label, probability, familiarity, path, classes and, where asked for, known."""
-    columns: dict[str, NDArray[Any]] = {name: getattr(made, name) for name in COLUMNS}
-    asked = {} if known is None else {"known": known}
+    columns: dict[str, Any] = {name: getattr(made, name) for name in COLUMNS}
+    columns |= {} if known is None else {"known": known}
     payload = io.BytesIO()  # not compressed: of numbers such as these hardly a tenth would go, and take long
-    np.savez(payload, **columns, **asked, path=np.array(names), classes=np.array(classes))
+    np.savez(payload, **columns, path=np.array(names), classes=np.array(classes))
     durable.write(path, payload.getvalue())
 
 
