@@ -162,7 +162,7 @@ def silent() -> Any:
         (Layer(make_layer=layers.MMDBatchedLoss), r"Layer.make failed: mmd_type must be 'quadratic'"),
         (Layer(make_layer=layers.MMDLoss), r"Layer made refuses this step. ValueError: .* the same batch size"),
         (Layer(make_layer=layers.SlicedWasserstein), r"RuntimeError: The size of tensor a"),
-        (Layer(make_layer=layers.CORALLoss, keys=("features",)), r"KeyError: 'features'. .* none of these: .*src_imgs,"),
+        (Layer(make_layer=layers.CORALLoss, keys=("features",)), r"KeyError: 'features'. .* none of these: .*src_imgs"),
         (Hook(make_hook=hooks.DomainLossHook), r"KeyError: in DomainLossHook.* D. .* nor a model that it was given"),
         (Hook(make_hook=optimizing), r"The hook of Hook steps an optimizer of its own"),
         (Hook(make_hook=silent), r"it returned no loss"),
