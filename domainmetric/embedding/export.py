@@ -72,14 +72,22 @@ class Export:
         from onnx.helper import set_model_props
         from onnxruntime import InferenceSession
 
-        made = torch.onnx.export(
-            self.program,
-            dynamo=True,
-            input_names=["images"],
-            output_names=list(OUTPUTS),
-            dynamic_shapes={"images": {0: "n"}},
-            verbose=False,
-        )
+        try:
+            made = torch.onnx.export(
+                self.program,
+                dynamo=True,
+                input_names=["images"],
+                output_names=list(OUTPUTS),
+                dynamic_shapes={"images": {0: "n"}},
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            why: BaseException = error
+            while why.__cause__ is not None:  # the innermost says what is missing, the others where
+                why = why.__cause__
+            raise ConfigError(
+                f"This network cannot be written as ONNX: {str(why).rstrip('.')}. Take another layer in its place, or use --torch-export."
+            ) from error
         assert made is not None
         model = made.model_proto
         set_model_props(model, {name: text(value) for name, value in self.facts.items()})

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -34,6 +33,7 @@ from domainmetric import Mnist, Resize
 from domainmetric.data.augment import to_float
 from domainmetric.embedding.embedder import BATCH, Embedder
 from domainmetric.embedding.files import Embedding
+from experiments.benchmarks.machine import high_water_mb
 from experiments.benchmarks.matching import HERE, Clock, load, publish
 from experiments.svhn_to_mnist import quick_full
 from experiments.tables import markdown
@@ -61,9 +61,10 @@ def embedder() -> Embedder:
     """An embedder of random weights, as that of a run of `quick_full` would be."""
     experiment = quick_full()
     pair = replace(experiment.data, target=Mnist(framing=Resize()))
-    torch.manual_seed(0)
     channels = {"source": pair.source.channels, "target": pair.target.channels}
-    network = experiment.model.build(channels, SIDE, 10)  # type: ignore[arg-type]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = experiment.model.build(channels, SIDE, 10)  # type: ignore[arg-type]
     return Embedder(
         network=network.to(memory_format=torch.channels_last).eval().requires_grad_(False),  # type: ignore[call-overload]
         domains={"source": pair.source, "target": pair.target},
@@ -120,7 +121,7 @@ def folder(count: int, repeats: int) -> Row:
         images=count,
         wall_s=median(one["wall_s"] for one in found),
         cpu_s=median(one["cpu_s"] for one in found),
-        shares=[one["bare_cpu_s"] * count / ARRAYS / one["cpu_s"] for one in found],
+        shares=[one["bare_cpu_s_per_image"] * count / one["cpu_s"] for one in found],
         peak_mb=max(one["peak_mb"] for one in found),
     )
 
@@ -130,10 +131,9 @@ def embed(place: Path) -> None:
     clock, used = Clock(), embedder()
     work = Embedding(embedder=used, folder=place, domain="target", output=place.with_name("out.npz"))
     clock(lambda: work.carry_out(lambda total, done: None, lambda more: None))
-    scale = 1024 if sys.platform == "linux" else 1024 * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
-    told = {"wall_s": clock.wall, "cpu_s": clock.cpu, "peak_mb": peak, "bare_cpu_s": bare(used, pictures(ARRAYS))}
-    print(json.dumps(told))
+    peak = high_water_mb(torch.device("cpu"))
+    per_image = bare(used, pictures(ARRAYS)) / ARRAYS
+    print(json.dumps({"wall_s": clock.wall, "cpu_s": clock.cpu, "peak_mb": peak, "bare_cpu_s_per_image": per_image}))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
