@@ -86,7 +86,8 @@ class Export:
             while why.__cause__ is not None:  # the innermost says what is missing, the others where
                 why = why.__cause__
             raise ConfigError(
-                f"This network cannot be written as ONNX: {str(why).rstrip('.')}. Take another layer in its place, or use --torch-export."
+                f"This network cannot be written as ONNX: {str(why).rstrip('.')}. Take another layer in its place, or "
+                "use --torch-export."
             ) from error
         assert made is not None
         model = made.model_proto

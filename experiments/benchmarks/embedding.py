@@ -7,9 +7,8 @@ take turns, so that both see the same machine; the share is the middle one of al
 highest. A folder is embedded in a process of its own, as often as `--repeats` says; its largest resident memory is
 told, and the bare network runs behind it. The results go to `experiments/benchmarks/embedding.json` and `embedding.md`.
 
-Finding (`--images 100000`, one thread, machine loaded, CPU time): arrays reach 89% of the bare network's throughput,
-and 85 and 91% in two other measurements, of images that were framed, too. A folder of small files reaches 47%: reading
-one takes 88 us, most of it in Pillow, and embedding it 160; the rest goes into listing, keeping and compressing.
+Finding (`--images 20000`, two threads, quiet machine): arrays reach 87% of the bare network's throughput by CPU time
+(82 to 88 over the turns), a folder of small files 51%: reading a PNG with Pillow takes about as long as embedding it.
 100,000 files need 1.3 GB, of which the imported libraries take 1.0 before the first image.
 """
 
