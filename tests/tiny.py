@@ -94,16 +94,8 @@ class Grey(Strokes):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unlabelled(Strokes):
+class Unlabelled(Grey):
     """The target as it usually is."""
-
-    @property
-    def name(self) -> str:
-        return "grey"
-
-    @property
-    def channels(self) -> int:
-        return 1
 
     @property
     def classes(self) -> None:  # type: ignore[override]

@@ -27,7 +27,7 @@ from torchvision.transforms import v2
 
 from domainmetric import Augment
 from domainmetric.figures.style import color, new_figure, save, tidy
-from experiments.benchmarks.machine import facts
+from experiments.benchmarks.machine import absent, facts, named
 from experiments.benchmarks.matching import HERE, Clock, publish
 from experiments.tables import markdown
 
@@ -139,8 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--results", type=Path, default=HERE, help="folder of the results")
     chosen = parser.parse_args(arguments)
-    if chosen.device == "cuda" and not torch.cuda.is_available():
-        print("There is no CUDA here, so that nothing was measured: torch finds no GPU.")
+    if absent(chosen.device):
         return 1
     device = torch.device(chosen.device)
     rows = [row for channels in (1, 3) for row in measure(channels, device)]
@@ -157,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in rows
     )
     told = facts(device)
-    name = "augmentation" if chosen.device == "cpu" else "augmentation_cuda"
+    name = named("augmentation", chosen.device)
     text = f"{markdown(head, cells)}\n\n{', '.join(f'{what} {value}' for what, value in told.items())}.\n"
     publish(chosen.results, name, text, {**told, "rows": [asdict(row) for row in rows]})
     picture(rows, chosen.results / f"{name}.png")

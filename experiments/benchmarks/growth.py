@@ -36,7 +36,7 @@ from domainmetric.losses.softmax import SupCon
 from domainmetric.metrics.retrieval import retrieval
 from domainmetric.pairs import label_pairs
 from domainmetric.statistics import mmd2
-from experiments.benchmarks.machine import facts
+from experiments.benchmarks.machine import absent, facts, named
 from experiments.benchmarks.matching import HERE, publish
 from experiments.tables import markdown
 
@@ -212,8 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--largest", type=int, help="leave out larger sizes")
     parser.add_argument("--results", type=Path, default=HERE, help="folder of the results")
     chosen = parser.parse_args(arguments)
-    if chosen.device == "cuda" and not torch.cuda.is_available():
-        print("There is no CUDA here, so that nothing was measured: torch finds no GPU.")
+    if absent(chosen.device):
         return 1
     device = torch.device(chosen.device)
     rows = measure(device, chosen.largest)
@@ -232,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in rows
     )
     told = facts(device)
-    name = "growth" if chosen.device == "cpu" else "growth_cuda"
+    name = named("growth", chosen.device)
     text = f"{markdown(head, cells)}\n\n{', '.join(f'{what} {value}' for what, value in told.items())}; float32.\n"
     publish(chosen.results, name, text, {**told, "rows": [asdict(row) for row in rows]})
     picture(rows, chosen.results / f"{name}.png")

@@ -14,6 +14,19 @@ from domainmetric.training import runtime
 from experiments.benchmarks.matching import load
 
 
+def absent(device: str) -> bool:
+    """Whether there is no such device here, which is then told."""
+    missing = device == "cuda" and not torch.cuda.is_available()
+    if missing:
+        print("There is no CUDA here, so that nothing was measured: torch finds no GPU.")
+    return missing
+
+
+def named(benchmark: str, device: str) -> str:
+    """The name of a benchmark's results, which tells another device than the CPU."""
+    return benchmark if device == "cpu" else f"{benchmark}_{device}"
+
+
 def facts(device: torch.device) -> dict[str, Any]:
     """For the line below a table."""
     return {

@@ -37,14 +37,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from domainmetric.figures.style import QUIET, color, new_figure, save, tidy
 from domainmetric.runner import data_root
 from domainmetric.training import runtime
 from domainmetric.training.batches import load
 from experiments.benchmarks.adapt_loop import WORKERS
-from experiments.benchmarks.machine import facts
+from experiments.benchmarks.machine import absent, facts, named
 from experiments.benchmarks.matching import HERE, publish
 from experiments.benchmarks.step_adapt import AdaptRow, beside_adapt
 from experiments.benchmarks.step_limit import Row, beside_limit, print_peak, recipe
@@ -127,8 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=HERE, help="folder of the results")
     parser.add_argument("--peak", choices=("step", "limit"), help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
-    if chosen.device == "cuda" and not torch.cuda.is_available():
-        print("There is no CUDA here, so that nothing was measured: torch finds no GPU.")
+    if absent(chosen.device):
         return 1
     experiments = [recipe(name, chosen.device, chosen.precision, chosen.threads or None) for name in chosen.recipes]
     if chosen.peak is not None:
@@ -145,9 +142,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = f"{table(rows)}\n\nBeside pytorch-adapt's DANN, {WORKERS} loading processes:\n\n{adapt_table(others)}\n\n"
     text += f"{', '.join(f'{name} {value}' for name, value in told.items())}.\n"
     found: dict[str, Any] = {**told, "rows": [{**asdict(row), "memory": row.memory} for row in rows]}
-    suffix = "" if chosen.device == "cpu" else "_cuda"
-    publish(chosen.results, f"step{suffix}", text, {**found, "pytorch-adapt": [asdict(row) for row in others]})
-    picture(rows, chosen.results / f"step{suffix}.png")
+    name = named("step", chosen.device)
+    publish(chosen.results, name, text, {**found, "pytorch-adapt": [asdict(row) for row in others]})
+    picture(rows, chosen.results / f"{name}.png")
     return 0
 
 

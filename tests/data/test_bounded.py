@@ -10,10 +10,12 @@ import pytest
 
 SIDE, FEW, MANY = 16, 20_000, 200_000
 CONVERT = f"""
-import resource, sys
+import sys
 from pathlib import Path
 import numpy as np
+import torch
 from domainmetric import FromDataset
+from experiments.benchmarks.machine import high_water_mb
 
 class Squares:
     def __init__(self, count):
@@ -34,7 +36,7 @@ for get, count in ((few, {FEW}), (many, {MANY})):
     domain = FromDataset(get=get, classes=("even", "odd"), channels=1)
     made = domain.load("train", root=Path(sys.argv[1]), size={SIDE})
     assert len(made) == count and int(made.images[-1, 0, 0, 0]) == (count - 1) % 251
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**10 if sys.platform == "linux" else 2**20))
+    print(high_water_mb(torch.device("cpu")))
 """
 
 
