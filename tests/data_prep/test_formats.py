@@ -109,7 +109,8 @@ def test_a_mat_on_which_scipy_crashes_is_refused(tmp_path: Path) -> None:
     assert content[184:188] == struct.pack("<I", 2)  # after the headers: the values are uint8
     content[184:188] = struct.pack("<I", 0x8012)
     path.write_bytes(content)
-    assert "SIGSEGV" in refusal(path) or "Error" in refusal(path)
+    told = refusal(path)
+    assert "the reader was ended by SIG" in told or "Error" in told  # what lies at a wrong address differs: SEGV, BUS
 
 
 def test_a_mat_that_unpacks_to_too_much_is_refused_by_what_it_declares(tmp_path: Path) -> None:
