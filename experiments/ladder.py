@@ -158,3 +158,7 @@ def table(results: dict[str, dict[str, dict[str, Any]]], recipes: Sequence[str])
         )
         rows.append(cells)
     return markdown(head, rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
