@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from domainmetric.alignment.adapt_keys import from_adapt, to_adapt
     from domainmetric.alignment.adapt_layer import AdaptLayer
     from domainmetric.alignment.base import AlignmentTerm
+    from domainmetric.alignment.consistency import Consistency
     from domainmetric.alignment.coral import Coral
     from domainmetric.alignment.dann import Dann
     from domainmetric.alignment.information import InformationMaximization
@@ -191,6 +192,7 @@ __all__ = [
     "Collapse",
     "Confident",
     "ConfigError",
+    "Consistency",
     "Constant",
     "Contrastive",
     "Converted",
@@ -361,6 +363,7 @@ _HOMES = {
     ),
     "alignment.adapt_layer": ("AdaptLayer",),
     "alignment.base": ("AlignmentTerm",),
+    "alignment.consistency": ("Consistency",),
     "alignment.coral": ("Coral",),
     "alignment.dann": ("Dann",),
     "alignment.information": ("InformationMaximization",),

@@ -55,15 +55,19 @@ def mmd2(
     *,
     bandwidths: Sequence[float] = BANDWIDTHS,
     unbiased: bool = False,
+    weights: Float[Tensor, " n"] | None = None,
 ) -> Float[Tensor, ""]:
     """Squared maximum mean discrepancy between two samples (Gretton et al. 2012), with a mean of Gaussian kernels.
 
     Kernels are exp(-|a - b|^2 / (factor * s)), s being the mean squared distance over all distinct pairs of both
     samples, taken as a constant (no gradient). The default is the V-statistic, in [0, 2], zero for equal samples;
     `unbiased` leaves the diagonals out (U-statistic; can be slightly negative). Samples may differ in size.
+    `weights` of the rows of `x`, which sum to 1, take the place of 1/n in the V-statistic (Yan et al. 2017).
     A collapsed sample gives zero, with zero gradient.
     """
     n, m = len(x), len(y)
+    if unbiased and weights is not None:
+        raise ValueError("Weights are those of the V-statistic: leave `unbiased` or `weights` out.")
     both = torch.cat([x, y])
     squares = squared_chord(both, both)
     diagonal = torch.eye(n + m, dtype=torch.bool, device=x.device)
@@ -71,6 +75,9 @@ def mmd2(
     scale = squares.detach().sum() / ((n + m) * (n + m - 1))
     unit = squares / scale.clamp_min(torch.finfo(squares.dtype).tiny ** 0.5)
     kernel: Tensor = _Kernel.apply(unit, tuple(bandwidths))
+    if weights is not None:
+        w = torch.cat([weights, weights.new_full((m,), -1 / m)])
+        return w @ kernel @ w
     if unbiased:
         kernel = kernel.masked_fill(diagonal, 0)
         within_x, within_y = kernel[:n, :n].sum() / (n * (n - 1)), kernel[n:, n:].sum() / (m * (m - 1))

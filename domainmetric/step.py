@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from domainmetric.pairs import StepPairs
 from domainmetric.types import Encoded, LabelledTargetBatch, Matches, SourceBatch, TargetBatch
 
-Need = Literal["target", "labelled_target", "pairs", "matches", "matched", "matched_target"]
-"""`target`: a target batch; `labelled_target`: the labelled stream; `pairs`: the pairs among all rows; `matches`: who
-stands for whom; `matched`: the matched source items, encoded again; `matched_target`: target items that stand for the
-random source items, encoded again."""
+Need = Literal["target", "taught", "labelled_target", "pairs", "matches", "matched", "matched_target"]
+"""`target`: a target batch; `taught`: what the teacher makes of it; `labelled_target`: the labelled stream; `pairs`:
+the pairs among all rows; `matches`: who stands for whom; `matched`: the matched source items, encoded again;
+`matched_target`: target items that stand for the random source items, encoded again."""
 Side = Literal["source", "target"]
 """Whose embeddings."""
 
@@ -40,6 +40,9 @@ class Step:
     encoded_by_target: Encoded | None = None
     """All rows that the target branch encoded in one pass: those of the target batch, and then the target items that
     stand for source items. The gradients of all terms meet in its `z`."""
+    taught: Encoded | None = None
+    """The clean target images as the teacher sees them, without gradient; None where neither a term nor the anchors of
+    the phase ask it."""
     matches: Matches | None = None
     """Who stands for whom; None where no term of the phase asks for it."""
     pairs: StepPairs | None = None

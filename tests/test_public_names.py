@@ -16,21 +16,21 @@ PUBLIC = """
 AdaptHook AdaptLayer AdaptScore AdaptationPhase AdaptiveThreshold Alarm Alarmed AlbumentationsViews AlignmentTerm
 AllLabels AnchorContext AnchorMatcher AnchorStrategy Augment Augmentation Backbone Balanced Bank Banks BelowSource
 BestScore Branches CellSearch CenterCrop CentralSquare ChanceDiscriminator ChecksumMismatch Chord ChordSquared
-ClassQuota Classify ClassifyLabelledTarget Cluster Collapse Confident ConfigError Constant Contrastive Converted Coral
-Cosine CrossBatchMemory Dann DataError DataNotPrepared DeadAnchors DigitViews Disjoint Distance DistanceWeighted
-Divergence Domain DomainMetricError Dtn EasyPositiveEasyNegative EasyPositiveHardNegative EasyPositiveSemiHardNegative
-Embedded Embedder Emnist EpochGroups Evaluation ExactSearch Experiment FashionMnist FewLabels Finding FirstOrder Folder
-Found Framing FromDataset FromMatrix FromPairwise Frozen Geodesic Group Groups HardNegative HardPositiveHardNegative
-HingeEmbedding IdleTerm ImageSet Imbalanced InformationMaximization Interrupted Items Kmnist LabelledTarget
-LastCheckpoint LossValue Lp MarginTriplet MarginViolating MatchedBalanced Matches Member Memory Metric MetricLoss Miner
-Miswired Mmd Mnist MnistM Model MultiSimilarity Mutual NTXent Nearest NonFinite OneClass OneCycle Optimizer Oracle
-OwnBackbone Pad Pair Pairs Part PartContext PartModule PerfectDiscriminator Phase Pipeline PixelNearest PmlLoss PmlMiner
-ProcessLost Propagation Prototype RandomAnchors RandomTriplets Resize Roles RunFolderError Runtime Sampling Schedule
-SecondOrder Selection SelectionScore SelectivelyContrastive SemiHard SemiHardTriplet Separate Shuffled Sight SigmoidRamp
-SklearnDigits SmallCnn SmallResNet18 SoftMarginTriplet SourcePhase SphereDistance Step StreetDigits StuckLoss SupCon
-Svhn Table TargetSampling Term Threshold Tied TimmBackbone TorchImages TorchvisionBackbone Tracking Transport
-TripletLoss Triplets UnlabelledFolder UsageError Usps ViewStream Views WithClasses default_alarms from_adapt match
-resume run to_adapt
+ClassQuota Classify ClassifyLabelledTarget Cluster Collapse Confident ConfigError Consistency Constant Contrastive
+Converted Coral Cosine CrossBatchMemory Dann DataError DataNotPrepared DeadAnchors DigitViews Disjoint Distance
+DistanceWeighted Divergence Domain DomainMetricError Dtn EasyPositiveEasyNegative EasyPositiveHardNegative
+EasyPositiveSemiHardNegative Embedded Embedder Emnist EpochGroups Evaluation ExactSearch Experiment FashionMnist
+FewLabels Finding FirstOrder Folder Found Framing FromDataset FromMatrix FromPairwise Frozen Geodesic Group Groups
+HardNegative HardPositiveHardNegative HingeEmbedding IdleTerm ImageSet Imbalanced InformationMaximization Interrupted
+Items Kmnist LabelledTarget LastCheckpoint LossValue Lp MarginTriplet MarginViolating MatchedBalanced Matches Member
+Memory Metric MetricLoss Miner Miswired Mmd Mnist MnistM Model MultiSimilarity Mutual NTXent Nearest NonFinite OneClass
+OneCycle Optimizer Oracle OwnBackbone Pad Pair Pairs Part PartContext PartModule PerfectDiscriminator Phase Pipeline
+PixelNearest PmlLoss PmlMiner ProcessLost Propagation Prototype RandomAnchors RandomTriplets Resize Roles RunFolderError
+Runtime Sampling Schedule SecondOrder Selection SelectionScore SelectivelyContrastive SemiHard SemiHardTriplet Separate
+Shuffled Sight SigmoidRamp SklearnDigits SmallCnn SmallResNet18 SoftMarginTriplet SourcePhase SphereDistance Step
+StreetDigits StuckLoss SupCon Svhn Table TargetSampling Term Threshold Tied TimmBackbone TorchImages TorchvisionBackbone
+Tracking Transport TripletLoss Triplets UnlabelledFolder UsageError Usps ViewStream Views WithClasses default_alarms
+from_adapt match resume run to_adapt
 """.split()  # noqa: SIM905 (a hundred names read better as text)
 
 

@@ -38,6 +38,24 @@ def test_mmd_is_that_of_a_loop(unbiased: bool) -> None:
     assert float(mmd2(x, y, unbiased=unbiased)) == pytest.approx(mmd2_by_loops(x, y, unbiased=unbiased), abs=1e-9)
 
 
+def test_weights_are_those_of_a_loop() -> None:
+    x, y = unit(0, 9), unit(1, 6)
+    weights = torch.rand(9, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    weights /= weights.sum()
+    both, signed = [*x, *y], [*weights.tolist(), *[-1 / 6] * 6]
+    pairs = [(i, j) for i in range(15) for j in range(15)]
+    scale = sum(square(both[i], both[j]) for i, j in pairs) / (15 * 14)
+    expected = sum(
+        signed[i] * signed[j] * math.exp(-square(both[i], both[j]) / (factor * scale)) / len(BANDWIDTHS)
+        for i, j in pairs
+        for factor in BANDWIDTHS
+    )
+    assert float(mmd2(x, y, weights=weights)) == pytest.approx(expected, abs=1e-9)
+    assert float(mmd2(x, y, weights=torch.full_like(weights, 1 / 9))) == pytest.approx(float(mmd2(x, y)), abs=1e-9)
+    with pytest.raises(ValueError, match="V-statistic"):
+        mmd2(x, y, weights=weights, unbiased=True)
+
+
 def test_the_u_statistic_agrees_with_pytorch_adapt() -> None:
     # Theirs is the U-statistic with kernels exp(-|a - b|^2 * scale / bandwidth): given our mean squared distance as the
     # bandwidth, and 1 / factor as their scales, the two are the same number.

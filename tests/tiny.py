@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from domainmetric.alignment.consistency import Consistency
 from domainmetric.alignment.dann import Dann
 from domainmetric.alignment.information import InformationMaximization
 from domainmetric.alignment.mmd import Mmd
@@ -161,6 +162,12 @@ ADAPTATION = {
     "information": Term(part=InformationMaximization()),
 }
 """The terms of the whole method, beside the source cross-entropy."""
+MORE = {
+    "consistency": Term(part=Consistency(confidence=0.3), weight=0.5),
+    "weighted_dann": Term(part=Dann(hidden=16, class_weighted=True), weight=0.3),
+    "weighted_mmd": Term(part=Mmd(class_weighted=True), schedule=SigmoidRamp()),
+}
+"""Terms that it leaves out."""
 
 
 def experiment(
@@ -171,8 +178,8 @@ def experiment(
     adapt_steps: int = 80,
     seed: int = 0,
 ) -> Experiment:
-    """A source phase and an adaptation with the named terms of `ADAPTATION`; without names, the source phase alone."""
-    terms = {"classify": Term(part=Classify()), **{name: ADAPTATION[name] for name in names}}
+    """A source phase and an adaptation with the named terms of both; without names, the source phase alone."""
+    terms = {"classify": Term(part=Classify()), **{name: (ADAPTATION | MORE)[name] for name in names}}
     if "triplet" in names and anchors is None:
         anchors = Nearest()
     phases: dict[str, SourcePhase | AdaptationPhase] = {

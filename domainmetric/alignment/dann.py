@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from domainmetric.alignment.base import AlignmentTerm
+from domainmetric.alignment.class_share import ClassShare
 from domainmetric.errors import ConfigError
 from domainmetric.schedules import Schedule, SigmoidRamp
 from domainmetric.step import PartContext, PartModule, Side, Step
@@ -36,6 +37,8 @@ class Dann(AlignmentTerm):
     """What the reversed gradient is multiplied by; the discriminator itself always learns at full strength."""
     hidden: int = 256
     """Width of the discriminator's hidden layer."""
+    class_weighted: bool = False
+    """Weigh source rows by how common their class is among the target's predictions, as `Mmd` does."""
 
     def __post_init__(self) -> None:
         if self.hidden < 1:
@@ -45,17 +48,18 @@ class Dann(AlignmentTerm):
         return frozenset({"source", "target"}) if self.strength.at(progress) > 0 else frozenset()
 
     def build(self, context: PartContext) -> PartModule:
-        return _Dann(self, context.embedding_dim)
+        return _Dann(self, context)
 
 
 class _Dann(PartModule):
-    def __init__(self, spec: Dann, embedding_dim: int) -> None:
+    def __init__(self, spec: Dann, context: PartContext) -> None:
         super().__init__()
         self.strength = spec.strength
         self.reversal = GradientReversal()
         self.discriminator = nn.Sequential(
-            nn.Linear(embedding_dim, spec.hidden), nn.ReLU(inplace=True), nn.Linear(spec.hidden, 1)
+            nn.Linear(context.embedding_dim, spec.hidden), nn.ReLU(inplace=True), nn.Linear(spec.hidden, 1)
         )
+        self.class_share = ClassShare(context.num_classes) if spec.class_weighted else None
 
     def forward(self, step: Step) -> Float[Tensor, ""]:
         z_s, z_t = step.encoded_source.z, step.z_t
@@ -63,4 +67,6 @@ class _Dann(PartModule):
         logits = self.discriminator(self.reversal(torch.cat([z_s, z_t]))).squeeze(1).float()
         on_source, on_target = logits.split([len(z_s), len(z_t)])
         step.notes["dann/accuracy"] = ((on_source < 0).float().mean() + (on_target > 0).float().mean()).detach() / 2
-        return (F.softplus(on_source).mean() + F.softplus(-on_target).mean()) / 2
+        of_source = F.softplus(on_source)
+        mean = of_source.mean() if self.class_share is None else self.class_share(step) @ of_source
+        return (mean + F.softplus(-on_target).mean()) / 2

@@ -64,10 +64,12 @@ class Objective(nn.Module):
             None if found is None else Portion(batches.matched_target(step, found.rows), len(found.rows)),
             None if labelled is None else Portion(labelled.images, len(labelled.rows)),
         )
-        matches = None
-        if "matches" in self.needs and target is not None and teacher is not None and matcher is not None:
+        taught, matches = None, None
+        if self.needs & {"taught", "matches"} and target is not None and teacher is not None:
             with part("teacher and matching"):
-                matches = match(batches.team, teacher, matcher, target)
+                taught = look(batches.team, teacher, target)
+                if "matches" in self.needs and matcher is not None:
+                    matches = agreed(batches.team, matcher(target.rows, taught.z, taught.logits))
         matched = None if matches is None or "matched" not in self.needs else matches.source_index.flatten()
         shown = Portion(source.images, len(source.rows))
         by_source, (encoded_source, encoded_matched) = encode_together(
@@ -99,6 +101,7 @@ class Objective(nn.Module):
             target=target,
             encoded_target=encoded_target,
             encoded_by_target=by_target,
+            taught=taught,
             matches=matches,
             pairs=pairs,
             labelled_target=labelled,
@@ -154,10 +157,9 @@ def find(
 
 
 @torch.no_grad()
-def match(team: Team, teacher: Network, matcher: AnchorMatcher, target: TargetBatch) -> Matches:
-    """Who stands for whom, as the teacher sees the clean target views."""
-    seen = team.encode(teacher, "target", [Portion(target.clean, len(target.rows))])
-    return agreed(team, matcher(target.rows, seen.z, seen.logits))
+def look(team: Team, teacher: Network, target: TargetBatch) -> Encoded:
+    """The clean target views as the teacher sees them."""
+    return team.encode(teacher, "target", [Portion(target.clean, len(target.rows))])
 
 
 def agreed(team: Team, matches: Matches) -> Matches:

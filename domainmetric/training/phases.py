@@ -117,6 +117,8 @@ def build(
             calibrate(network, batches, phase.calibration_steps)
         if experiment.uses_anchors(phase):
             teacher, matcher = teacher_of(network), build_matcher(experiment, data)
+        elif "taught" in objective.needs:
+            teacher = teacher_of(network)
     optimizer = phase.build_optimizer(moving, list(objective.parameters()))
     state = PhaseState(
         network=network,

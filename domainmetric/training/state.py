@@ -28,8 +28,12 @@ class Window:
         self.values.append({name: value.detach() for name, value in values.items()})
 
     def means(self) -> dict[str, float]:
-        """The mean of each name over the window, in one read; the window starts anew."""
-        names = list(self.values[0])
+        """The mean of each name over the window, in one read; the window starts anew.
+
+        Names are sorted, since those of a restored window come in another order, and a column's place decides how its
+        sum is rounded.
+        """
+        names = sorted(self.values[0])
         table = torch.stack([torch.stack([values[name].float() for name in names]) for values in self.values]).mean(0)
         self.values.clear()
         return dict(zip(names, table.tolist(), strict=True))

@@ -9,6 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from domainmetric.alignment.class_share import FLOOR, MOMENTUM, ClassShare
+from domainmetric.alignment.consistency import Consistency
 from domainmetric.alignment.dann import Dann
 from domainmetric.alignment.information import InformationMaximization
 from domainmetric.alignment.mmd import Mmd
@@ -79,6 +81,69 @@ def test_mmd_compares_source_and_target_embeddings() -> None:
     assert torch.equal(module(step), mmd2(step.encoded_source.z, step.z_t, bandwidths=(0.5, 2.0)))
 
 
+def predicting(step: Step, classes: torch.Tensor) -> Step:
+    """The same step where the target's predictions are these."""
+    assert step.encoded_target is not None
+    return replace(step, encoded_target=step.encoded_target._replace(logits=F.one_hot(classes, K).float()))
+
+
+def test_source_rows_weigh_what_their_class_does_in_the_target() -> None:
+    step = predicting(aligned_step(n=13, m=40), torch.tensor([0] * 30 + [1] * 10))
+    share = ClassShare(K)
+    for _ in range(200):
+        weights = share(step)
+    by_class = torch.zeros(K).index_add_(0, step.source.labels, weights)
+    expected = torch.tensor([0.75, 0.25, FLOOR / K, FLOOR / K])
+    torch.testing.assert_close(by_class, expected / expected.sum())
+    assert len(weights[step.source.labels == 0].unique()) == 1
+
+
+def test_the_share_begins_equal_and_follows_slowly() -> None:
+    step = predicting(aligned_step(n=12, m=40), torch.zeros(40, dtype=torch.int64))
+    share = ClassShare(K)
+    weights = share(step)
+    assert share.share[0].item() == pytest.approx(MOMENTUM / K + 1 - MOMENTUM)
+    assert weights.sum().item() == pytest.approx(1)
+
+
+def test_a_class_that_the_source_batch_lacks_weighs_nothing() -> None:
+    step = predicting(aligned_step(n=12, m=17, one_class=True), torch.arange(17) % K)
+    torch.testing.assert_close(ClassShare(K)(step), torch.full((12,), 1 / 12))
+
+
+def test_equal_shares_leave_the_terms_as_they_are() -> None:
+    step = predicting(aligned_step(n=12, m=40), torch.arange(40) % K)
+    context = PartContext(num_classes=K, embedding_dim=D)
+    torch.testing.assert_close(Mmd(class_weighted=True).build(context)(step), Mmd().build(context)(step))
+    torch.testing.assert_close(built(Dann(class_weighted=True))(step), built(Dann())(step))
+
+
+def test_weighted_mmd_is_weighted_by_the_shares() -> None:
+    step = predicting(aligned_step(n=8, m=40), torch.tensor([0] * 14 + [1] * 13 + [2] * 7 + [3] * 6))
+    module = Mmd(class_weighted=True).build(PartContext(num_classes=K, embedding_dim=D))
+    value = module(step)
+    share = module.class_share.share[step.source.labels]
+    torch.testing.assert_close(value, mmd2(step.encoded_source.z, step.z_t, weights=share / share.sum()))
+
+
+def test_consistency_is_the_squared_distance_where_the_teacher_is_sure() -> None:
+    step = aligned_step(m=3)
+    assert step.encoded_target is not None and step.taught is not None
+    ours = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25], [0.1, 0.7, 0.1, 0.1]])
+    theirs = torch.tensor([[0.97, 0.01, 0.01, 0.01], [0.6, 0.2, 0.1, 0.1], [0.01, 0.97, 0.01, 0.01]])
+    step = replace(
+        step,
+        encoded_target=step.encoded_target._replace(logits=ours.log()),
+        taught=step.taught._replace(logits=theirs.log()),
+    )
+    sure = 0.27**2 + 3 * 0.09**2
+    unsure = 0.35**2 + 0.05**2 + 2 * 0.15**2
+    context = PartContext(num_classes=K, embedding_dim=D)
+    assert Consistency().build(context)(step).item() == pytest.approx(2 * sure / 3, rel=1e-4)
+    assert step.notes["consistency/believed"].item() == pytest.approx(2 / 3)
+    assert Consistency(confidence=0).build(context)(step).item() == pytest.approx((2 * sure + unsure) / 3, rel=1e-4)
+
+
 def test_information_is_low_where_targets_are_decided_and_diverse() -> None:
     module = InformationMaximization().build(PartContext(num_classes=K, embedding_dim=D))
     step = aligned_step()
@@ -96,6 +161,7 @@ def test_information_is_low_where_targets_are_decided_and_diverse() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: Consistency(confidence=1), "Consistency.confidence must lie in [0, 1), but is 1."),
         (lambda: Dann(hidden=0), "Dann.hidden must be positive, but is 0."),
         (lambda: Mmd(bandwidths=()), "Mmd.bandwidths must name at least one positive factor, but is ()."),
         (

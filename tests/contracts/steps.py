@@ -28,6 +28,7 @@ def aligned_step(*, n: int = 12, m: int = 17, shift: float = 0.5, one_class: boo
     source_labels = torch.zeros(n, dtype=torch.int64) if one_class else torch.arange(n) % K
     matched_labels = torch.zeros(m, dtype=torch.int64) if one_class else torch.arange(m) % K
     keep = torch.arange(m) % 5 != 0
+    taught = encoded(m, 4)
     images = torch.zeros(n, 1, 4, 4)
     return Step(
         source=SourceBatch(rows=torch.arange(n), images=images, labels=source_labels),
@@ -35,6 +36,7 @@ def aligned_step(*, n: int = 12, m: int = 17, shift: float = 0.5, one_class: boo
         encoded_by_source=source,
         target=TargetBatch(rows=torch.arange(m), images=torch.zeros(m, 1, 4, 4), clean=torch.zeros(m, 1, 4, 4)),
         encoded_target=target,
+        taught=Encoded(features=taught.features, z=taught.z.detach(), logits=10 * taught.logits.detach()),
         matches=Matches(
             source_index=torch.zeros(m, 1, dtype=torch.int64), label=matched_labels, confidence=torch.ones(m), keep=keep
         ),

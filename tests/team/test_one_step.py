@@ -48,6 +48,7 @@ CASES: dict[str, Callable[[Path], Experiment]] = {
     "mmd": lambda root: tiny.experiment(root, "mmd"),
     "coral": coral,
     "information": lambda root: tiny.experiment(root, "information"),
+    "taught": lambda root: tiny.experiment(root, "consistency", "weighted_dann", "weighted_mmd"),
     "all": tiny.full,
 }
 

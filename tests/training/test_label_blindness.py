@@ -118,6 +118,7 @@ def made(name: str, root: Path) -> Experiment:
     return {
         "source only": tiny.experiment(root),
         "alignment": tiny.experiment(root, "dann", "mmd", "information"),
+        "taught and weighted": tiny.experiment(root, "consistency", "weighted_dann", "weighted_mmd"),
         "full, best score": replace(tiny.full(root), selection=BestScore(score=InformationMaximization())),
         "target batches by matched label": balanced_by_match(tiny.full(root)),
     }[name]
@@ -128,6 +129,7 @@ def made(name: str, root: Path) -> Experiment:
     [
         ("source only", "absent"),
         ("alignment", "constant"),
+        ("taught and weighted", "permuted"),
         ("full, best score", "permuted"),
         ("full, best score", "absent"),
         ("target batches by matched label", "permuted"),

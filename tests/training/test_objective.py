@@ -95,6 +95,20 @@ def test_each_term_moves_what_it_should() -> None:
     }
 
 
+def test_the_teachers_view_of_clean_targets_is_compared_with_the_networks_of_augmented_ones() -> None:
+    chosen = tiny.experiment(Path("runs"), "consistency")
+    chosen = replace(chosen, phases={**chosen.phases, "adapt": replace(chosen.phases["adapt"], trains=PARTS)})
+    with one_step(chosen) as (state, batches, step):
+        assert state.teacher is not None and state.matcher is None and step.matches is None
+        assert step.taught is not None and not step.taught.logits.requires_grad
+        torch.testing.assert_close(step.taught, state.teacher("target", batches.target(0).clean))
+        value = state.objective(step)["consistency"]
+        assert step.notes["consistency/believed"] > 0
+        assert moved(state, value) == {"target_branch", "head", "classifier"}
+    with one_step(tiny.experiment(Path("runs"), "mmd")) as (state, _, step):
+        assert state.teacher is None and step.taught is None, "nobody asks"
+
+
 def test_a_frozen_source_branch_is_moved_by_nothing_and_keeps_its_statistics() -> None:
     with one_step(experiment(trains=("target_branch", "head", "classifier"))) as (state, _, step):
         assert state.network.head.norms["source"].training

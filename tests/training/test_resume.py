@@ -56,6 +56,18 @@ def test_a_resumed_run_equals_the_undisturbed_one(step: int, undisturbed: Path, 
     assert_same_run(folder, undisturbed)
 
 
+def test_a_run_of_running_means_and_a_teacher_alone_resumes_exactly(tmp_path: Path) -> None:
+    def taught(root: Path) -> Experiment:
+        terms = ("consistency", "weighted_dann", "weighted_mmd")
+        return short(tiny.experiment(root, *terms), source=2, adapt=ADAPT)
+
+    whole = train(taught(tmp_path / "whole"))
+    folder = train(taught(tmp_path / "cut"), after(2 + 13))
+    assert not (folder / "report.json").exists()
+    go_on(folder)
+    assert_same_run(folder, whole)
+
+
 def test_two_stops_are_like_none(undisturbed: Path, tmp_path: Path) -> None:
     folder = train(experiment(tmp_path), after(SOURCE + 3))
     go_on(folder, after(4))
