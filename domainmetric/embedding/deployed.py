@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import copy
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from domainmetric.data.augment import to_float
 from domainmetric.models.network import DomainName, Network
@@ -27,7 +31,8 @@ class Deployed(nn.Module):
     def __init__(self, network: Network, domain: DomainName, confidence: Confidence | None) -> None:
         super().__init__()
         self.domain = domain
-        self.branch, self.head, self.classifier = network.branches[domain], network.head, network.classifier
+        self.branch = fused(network.branches[domain])
+        self.head, self.classifier = network.head, network.classifier
         self.temperature = 1.0 if confidence is None else confidence.temperature
         means = network.classifier.prototypes if confidence is None else confidence.means
         present = means[(means != 0).any(1)].detach().float()
@@ -46,3 +51,18 @@ class Deployed(nn.Module):
         """The same without gradients, from and to the CPU."""
         z, probability, familiarity = self(images.to(self.means.device))
         return z.cpu(), probability.cpu(), familiarity.cpu()
+
+
+def fused(module: nn.Module) -> nn.Module:
+    """A copy for use alone, where batch normalizations that follow a convolution are part of its weights.
+
+    The same numbers up to rounding, by one pass less over what the convolution gives. Looks at nn.Sequential alone:
+    elsewhere nothing says in which order the children are called.
+    """
+    module = copy.deepcopy(module).eval()
+    for block in (each for each in module.modules() if isinstance(each, nn.Sequential)):
+        for (name, convolution), (after, norm) in pairwise(list(block.named_children())):
+            if type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d and norm.track_running_stats:
+                setattr(block, name, fuse_conv_bn_eval(convolution, norm))
+                setattr(block, after, nn.Identity())
+    return module

@@ -27,7 +27,8 @@ from domainmetric.training.confidence import CONFIDENCE, Confidence
 from domainmetric.training.phases import MODEL, new_network
 from domainmetric.training.state import load_weights
 
-BATCH = 512
+BATCH = 256
+"""Images that go through the network together: on a CPU, larger batches no longer fit into its cache."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -24,7 +24,7 @@ from domainmetric.models.network import DomainName
 from domainmetric.serialize import content_hash
 from domainmetric.training.checkpoint import read_tensors, write_tensors
 
-PART = 8 * BATCH
+PART = 16 * BATCH
 """Images in a part."""
 COLUMNS = ("z", "label", "probability", "familiarity")
 Known = Bool[NDArray[np.bool_], " n"] | None

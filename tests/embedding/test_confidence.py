@@ -35,9 +35,9 @@ def test_probabilities_are_those_of_the_calibrated_softmax(embedder: Embedder, t
     temperature = embedder.confidence["target"].temperature
     assert abs(temperature - 1) > 0.1
     made = embedder.embed(test_set.images)
-    np.testing.assert_allclose(made.probability, (logits / temperature).softmax(1).amax(1).numpy(), atol=1e-6)
+    np.testing.assert_allclose(made.probability, (logits / temperature).softmax(1).amax(1).numpy(), atol=1e-5)
     plain = replace(embedder, confidence={}).embed(test_set.images)
-    np.testing.assert_allclose(plain.probability, logits.softmax(1).amax(1).numpy(), atol=1e-6)
+    np.testing.assert_allclose(plain.probability, logits.softmax(1).amax(1).numpy(), atol=1e-5)
 
 
 def test_the_report_tells_what_the_run_is_worth(folder: Path, embedder: Embedder, test_set: ImageSet) -> None:
