@@ -1,0 +1,115 @@
+"""How far does SVHN -> MNIST go from scratch, without a target label, in twenty minutes of two CPU cores?
+
+Question: which of longer training, consistency with the teacher, stronger views and wider networks are worth their time
+beside `quick_full`? Arms are judged without a target label: two seeds of an arm are compared on all 60,000 training
+images of MNIST, and the share on which they disagree stands for the error (Jiang et al. 2022, "Assessing generalization
+of SGD via disagreement"; a mistake that both make is not seen). Rule, stated before the runs: an arm takes the place of
+the one before it if its disagreement is lower by at least a twentieth of a point.
+
+Command: `python -m experiments.frontier` (seeds 100 and 101, which no published table uses; two runs at a time, one
+thread each).
+
+Not yet run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from domainmetric import (
+    Augment,
+    Augmentation,
+    Consistency,
+    Embedder,
+    Experiment,
+    Mnist,
+    Model,
+    Separate,
+    SmallCnn,
+    Term,
+)
+from domainmetric.data.loading import load_split
+from domainmetric.runner import data_root
+from experiments.ladder import launch
+from experiments.svhn_to_mnist import quick_full
+from experiments.tables import markdown
+
+SEEDS = (100, 101)
+WIDE = SmallCnn(widths=(64, 128, 256))
+CONSISTENCY = Term(part=Consistency())
+
+
+def longer() -> Experiment:
+    """`quick_full` with twice the steps."""
+    base = quick_full()
+    phases = {name: replace(phase, steps=2 * phase.steps) for name, phase in base.phases.items()}
+    return replace(base, name="frontier_longer", phases=phases)
+
+
+def consistent() -> Experiment:
+    """`longer` with consistency between the network's augmented views and the teacher's clean ones."""
+    base = longer()
+    terms = {**base.terms, "consistency": CONSISTENCY}
+    phases = {**base.phases, "adapt": replace(base.phases["adapt"], terms=(*base.phases["adapt"].terms, "consistency"))}
+    return replace(base, name="frontier_consistent", terms=terms, phases=phases)
+
+
+def stronger() -> Experiment:
+    """`consistent` with half as much motion again in all views."""
+    views = Augmentation(source=Augment(invert=0.5, grey=0.5, affine=0.12), target=Augment(affine=0.12))
+    return replace(consistent(), name="frontier_stronger", augmentation=views)
+
+
+def wide() -> Experiment:
+    """`consistent` with twice the channels."""
+    return replace(consistent(), name="frontier_wide", model=Model(branches=Separate(source=WIDE, target=WIDE)))
+
+
+ARMS: Mapping[str, Callable[[], Experiment]] = {
+    "longer": longer,
+    "consistent": consistent,
+    "stronger": stronger,
+    "wide": wide,
+}
+
+
+def predictions(run: Path) -> np.ndarray:
+    """The classes that a run gives MNIST's training images, of which it never saw a label."""
+    experiment = longer()
+    images = load_split(Mnist(), "train", root=data_root(experiment), size=experiment.image_size, labelled=False).images
+    return Embedder.load(run).embed(images, domain="target").label
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the arms and print what tells them apart without a target label."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of a run")
+    options = parser.parse_args(arguments)
+    jobs = [(arm, seed) for arm in options.arms for seed in SEEDS]
+    with ThreadPoolExecutor(2) as pool:
+        file = Path(__file__).name
+        folders = list(pool.map(lambda job: launch(file, job[0], job[1], options.threads), jobs))
+    rows = []
+    for arm in options.arms:
+        runs = [folder for folder, (name, _) in zip(folders, jobs, strict=True) if name == arm]
+        first, second = (predictions(run) for run in runs)
+        reports = [json.loads((run / "report.json").read_text()) for run in runs]
+        scores = [report["selection"]["scores"] for report in reports]
+        told = (f"{np.mean([one[name] for one in scores]):.4f}" for name in ("neighbor_agreement", "bnm", "snd"))
+        seconds = np.mean([report["seconds"] for report in reports])
+        rows.append((f"`{arm}`", f"{100 * np.mean(first != second):.2f}%", *told, f"{seconds:.0f}"))
+    print(markdown(("arm", "disagreement", "neighbor agreement", "BNM", "SND", "training, s"), rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
