@@ -56,12 +56,13 @@ bench: $(STAMP)  ## everything that is timed on the CPU (minutes; nothing else s
 	$(BIN)/python -m experiments.benchmarks.growth
 	$(BIN)/python -m experiments.benchmarks.trust
 
-bench-gpu: $(STAMP)  ## the step of the full-size recipes, random views and growth on a GPU; says so where there is none
+bench-gpu: $(STAMP)  ## the step of the full-size recipes, random views, growth and whole sets on a GPU; says so where there is none
 	@$(BIN)/python -c "import sys, torch; sys.exit(None if torch.cuda.is_available() else \
 		'There is no CUDA here, so that nothing was measured: torch finds no GPU.')"
 	$(BIN)/python -W ignore -m experiments.benchmarks.step --device cuda --precision bf16 --recipes full dann_mmd dann_both
 	$(BIN)/python -m experiments.benchmarks.augmentation --device cuda
 	$(BIN)/python -m experiments.benchmarks.growth --device cuda
+	$(BIN)/python -m experiments.benchmarks.whole_sets --device cuda --precision bf16
 
 fix: $(STAMP)  ## format, and mend what can be mended without thought
 	$(BIN)/ruff check --fix .

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.benchmarks import augmentation, growth, streaming
+from experiments.benchmarks import augmentation, growth, streaming, whole_sets
 
 
 def test_the_exponent_is_that_of_the_largest_sizes() -> None:
@@ -42,6 +42,15 @@ def test_tables_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert [row["ratio"] for row in found if row["what"].startswith("domainmetric")] == [1, 1]
     for name in ("augmentation", "growth"):
         assert (tmp_path / f"{name}.png").stat().st_size > 5000
+
+
+def test_whole_sets_are_timed_turn_by_turn(tmp_path: Path) -> None:
+    with torch.random.fork_rng():
+        assert whole_sets.main(["--share", "0.002", "--repeats", "2", "--results", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "whole_sets.json").read_text())["seconds"]
+    assert set(found) == {"exact pixel search", "bank refresh and semantic match"}
+    assert all(len(times) == 2 and min(times) > 0 for times in found.values())
+    assert "120 x 147" in (tmp_path / "whole_sets.md").read_text()
 
 
 @pytest.mark.slow
