@@ -2,8 +2,9 @@
 
 `alignment` has DANN, MMD, both, CORAL and information maximization, alone or beside both, each without and with the
 triplets of semantic anchors. `unbalanced` is the same where MNIST's training classes are as rare as 10:1, which no
-method is told. The baseline `none` has the source's cross-entropy alone, and the target's batch statistics estimated
-anew. Arms share the source phase of their seed, and each differs from `none` in the terms that its name says.
+method is told, and has MMD and both weighted by predicted class as well. The baseline `none` has the source's
+cross-entropy alone, and the target's batch statistics estimated anew. Arms share the source phase of their seed, and
+each differs from `none` in the terms that its name says.
 
 An alignment can ruin a branch that nothing else holds (`experiments/why_alignment_hurts.py`), so every arm reports the
 checkpoint that a score without target labels likes best, and what the adaptation began from is one of them.
@@ -33,9 +34,11 @@ from dataclasses import replace
 
 from domainmetric import (
     Coral,
+    Dann,
     Evaluation,
     Experiment,
     Imbalanced,
+    Mmd,
     Mnist,
     Nearest,
     Pair,
@@ -64,6 +67,13 @@ ARMS: Mapping[str, Mapping[str, Term]] = {
     "info_max": {"information": INFORMATION},
     "dann+mmd+info_max": {"dann": DANN, "mmd": MMD, "information": INFORMATION},
 }
+WEIGHTED_DANN = replace(DANN, part=Dann(class_weighted=True))
+WEIGHTED_MMD = replace(MMD, part=Mmd(class_weighted=True))
+WEIGHTED: Mapping[str, Mapping[str, Term]] = {
+    "mmd weighted": {"mmd": WEIGHTED_MMD},
+    "dann+mmd weighted": {"dann": WEIGHTED_DANN, "mmd": WEIGHTED_MMD},
+}
+"""Source rows weighed by how common their class is among the target's predictions."""
 ANCHORED = {"triplet": TRIPLET}
 
 
@@ -97,5 +107,6 @@ def alignment() -> dict[str, Experiment]:
 
 
 def unbalanced() -> dict[str, Experiment]:
-    """The same where MNIST's training classes are unequal, 10:1."""
-    return arms(Pair(source=Svhn(), target=Imbalanced(domain=Mnist(), ratio=10)))
+    """The same where MNIST's training classes are unequal, 10:1; with alignment that is weighted by class beside it."""
+    data = Pair(source=Svhn(), target=Imbalanced(domain=Mnist(), ratio=10))
+    return arms(data) | {name: arm(name, terms, data) for name, terms in WEIGHTED.items()}

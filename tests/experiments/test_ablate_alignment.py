@@ -26,7 +26,7 @@ def test_arms_differ_from_the_baseline_in_their_terms_alone(function: Callable[[
     arms = function()
     baseline = arms["none"]
     assert next(iter(arms)) == "none" and set(baseline.terms) == {"classify"}
-    assert len({tuple(sorted(arm.terms)) for arm in arms.values()}) == len(arms)
+    assert len({tuple(sorted(arm.terms.items(), key=str)) for arm in arms.values()}) == len(arms)
     for name, arm in arms.items():
         assert arm.name == name
         assert arm.phases["source"] == baseline.phases["source"]
@@ -45,6 +45,16 @@ def test_each_alignment_comes_without_and_with_anchors() -> None:
 
 def test_the_unbalanced_arms_differ_in_the_target_alone() -> None:
     balanced = ablation.alignment()
-    for name, arm in ablation.unbalanced().items():
+    unbalanced = ablation.unbalanced()
+    for name, arm in unbalanced.items():
         assert isinstance(arm.data.target, Imbalanced) and arm.data.target.ratio == 10
-        assert replace(arm, data=balanced[name].data) == balanced[name]
+        plain = name.removesuffix(" weighted")
+        if plain == name:
+            assert replace(arm, data=balanced[name].data) == balanced[name]
+        else:
+            parts = {
+                term: replace(one.part, class_weighted=False) for term, one in arm.terms.items() if term != "classify"
+            }
+            assert {k: unbalanced[plain].terms[k].part for k in parts} == parts
+            assert all(arm.terms[k].part.class_weighted for k in parts)
+    assert set(unbalanced) - set(balanced) == set(ablation.WEIGHTED)
