@@ -1,8 +1,9 @@
 """Losses and miners: forward and backward with mining, against pytorch-metric-learning 2.9.0 and the bare product.
 
-Command: `make bench` (about five minutes on two cores; float32, 128 dimensions, 10 classes). Ours and theirs take turns
-in one process, so that both see the same machine; the ratio is that of the medians. Memory is the peak of a fresh
-process above its embeddings. The results go to `experiments/benchmarks/triplets.json` and `triplets.md`.
+Command: `make bench` (about five minutes on two cores; float32, 128 dimensions, 10 classes); `--device cuda` measures a
+GPU, for which no bar is set. Ours and theirs take turns in one process, so that both see the same machine; the ratio is
+that of the medians. Memory is the peak of a fresh process above its embeddings. The results go to
+`experiments/benchmarks/triplets.json` and `triplets.md`, on a GPU `triplets_cuda`.
 
 pytorch-metric-learning lies in a folder of its own, which `make bench` fills and puts first on the path.
 """
@@ -10,15 +11,14 @@ pytorch-metric-learning lies in a folder of its own, which `make bench` fills an
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -34,9 +34,10 @@ from domainmetric.losses.contrastive import Contrastive
 from domainmetric.losses.multi_similarity import MultiSimilarity
 from domainmetric.losses.softmax import NTXent, SupCon
 from domainmetric.miners.base import Miner
+from experiments.benchmarks.machine import absent, facts, high_water_mb, named
+from experiments.benchmarks.matching import HERE, publish
 from experiments.tables import markdown
 
-HERE = Path(__file__).parent
 DIMENSIONS, CLASSES = 128, 10
 Work = Callable[[Float[Tensor, "b d"], Int64[Tensor, " b"]], Float[Tensor, ""]]
 
@@ -61,13 +62,13 @@ class Row:
     met: bool
 
 
-def batch(size: int) -> tuple[Float[Tensor, "b d"], Int64[Tensor, " b"]]:
+def batch(size: int, device: torch.device) -> tuple[Float[Tensor, "b d"], Int64[Tensor, " b"]]:
     """Random vectors near their class's mean, so that mining has easy and hard ones, and labels."""
     draw = torch.Generator().manual_seed(0)
     y = torch.arange(size) % CLASSES
     means = torch.randn(CLASSES, DIMENSIONS, generator=draw)
     z = means[y] + 1.5 * torch.randn(size, DIMENSIONS, generator=draw)
-    return z.requires_grad_(), y
+    return z.to(device).requires_grad_(), y.to(device)
 
 
 def ours(loss: MetricLoss, miner: Miner | None = None) -> Work:
@@ -147,27 +148,31 @@ CASES = (
     Case(name="contrastive", batch=1024, against="contrastive/pml", repeats=5),
     Case(name="multi_similarity", batch=1024, against="multi_similarity/pml", repeats=5),
 )
+NO_BAR: dict[str, Any] = {"at_least": None, "at_most_s": None, "at_most_mb": None}
 
 
 def once(work: Work, z: Tensor, y: Tensor) -> float:
     """Milliseconds of one forward and backward pass."""
     z.grad = None
-    gradient = torch.ones(len(z), len(z)) if work is product else None
+    gradient = torch.ones(len(z), len(z), device=z.device) if work is product else None
+    wait = torch.cuda.synchronize if z.is_cuda else lambda: None
+    wait()
     began = time.perf_counter()
     work(z, y).backward(gradient)
+    wait()
     return 1000 * (time.perf_counter() - began)
 
 
-def measure(case: Case) -> Row:
+def measure(case: Case, device: torch.device) -> Row:
     """Ours and theirs in turns, after one of each that does not count."""
-    z, y = batch(case.batch)
+    z, y = batch(case.batch, device)
     works = [WORKS[case.name], *([] if case.against is None else [WORKS[case.against]])]
-    warm = [once(work, *batch(min(case.batch, 256))) for work in works]
+    warm = [once(work, *batch(min(case.batch, 256), device)) for work in works]
     assert all(ms > 0 for ms in warm)
     times = [[once(work, z, y) for work in works] for _ in range(case.repeats)]
     mine, other = [turn[0] for turn in times], [turn[-1] for turn in times]
     ratio = None if case.against is None else median(other) / median(mine)
-    memory = peak(case.name, case.batch)
+    memory = peak(case.name, case.batch, device)
     checks = {
         f"{case.at_least:.2g}x" if case.at_least else "": case.at_least is None or (ratio or 0) >= case.at_least,
         f"{case.at_most_s:g} s" if case.at_most_s else "": case.at_most_s is None
@@ -183,31 +188,26 @@ def measure(case: Case) -> Row:
         theirs_ms=None if case.against is None else median(other),
         ratio=ratio,
         ours_mb=memory,
-        theirs_mb=None if case.against is None else peak(case.against, case.batch),
+        theirs_mb=None if case.against is None else peak(case.against, case.batch, device),
         bar=", ".join(bar for bar in checks if bar),
         met=all(checks.values()),
     )
 
 
-def peak(name: str, size: int) -> float:
+def peak(name: str, size: int, device: torch.device) -> float:
     """Peak memory of a fresh process above what it had with its embeddings and a small warm-up, in MB."""
     command = [sys.executable, "-m", "experiments.benchmarks.triplets", "--peak", name, str(size)]
+    command += ["--device", device.type]
     return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
-def print_peak(name: str, size: int) -> None:
+def print_peak(name: str, size: int, device: torch.device) -> None:
     """In the fresh process: what `peak` reads."""
-    once(WORKS[name], *batch(64))
-    z, y = batch(size)
-    before = high_water_mb()
+    once(WORKS[name], *batch(64, device))
+    z, y = batch(size, device)
+    before = high_water_mb(device)
     once(WORKS[name], z, y)
-    print(high_water_mb() - before)
-
-
-def high_water_mb() -> float:
-    """The most memory that this process has held (not `ru_maxrss`, which a child begins with its parent's)."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 1024
+    print(high_water_mb(device) - before)
 
 
 def disagreements() -> list[str]:
@@ -254,26 +254,26 @@ def table(rows: list[Row]) -> str:
     return markdown(head, cells)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure everything; the exit status is 1 where a bar is missed or a value differs."""
-    if sys.argv[1:2] == ["--peak"]:
-        print_peak(sys.argv[2], int(sys.argv[3]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--results", type=Path, default=HERE, help="folder of the results")
+    parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
+    chosen = parser.parse_args(arguments)
+    if absent(chosen.device):
+        return 1
+    device = torch.device(chosen.device)
+    if chosen.peak:
+        print_peak(chosen.peak[0], int(chosen.peak[1]), device)
         return 0
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    console = Console(stderr=True)
+    cases = CASES if device.type == "cpu" else [replace(case, **NO_BAR) for case in CASES]
     wrong = disagreements()
-    rows = [measure(case) for case in track(CASES, "Losses and miners", console=console)]
-    facts = {
-        "pytorch-metric-learning": theirs_version,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "machine": platform.machine(),
-        "cpu": torch.backends.cpu.get_cpu_capability(),
-    }
-    text = f"{table(rows)}\n\n{', '.join(f'{name} {value}' for name, value in facts.items())}; float32.\n"
-    (HERE / "triplets.md").write_text(text)
-    (HERE / "triplets.json").write_text(json.dumps({**facts, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
-    print(text)
+    console = Console(stderr=True)
+    rows = [measure(case, device) for case in track(cases, "Losses and miners", console=console)]
+    told = {"pytorch-metric-learning": theirs_version, "threads": torch.get_num_threads(), **facts(device)}
+    text = f"{table(rows)}\n\n{', '.join(f'{name} {value}' for name, value in told.items())}; float32.\n"
+    publish(chosen.results, named("triplets", chosen.device), text, {**told, "rows": [asdict(row) for row in rows]})
     for words in wrong:
         print(f"values differ: {words}")
     return int(bool(wrong) or not all(row.met for row in rows))
