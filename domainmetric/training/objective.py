@@ -82,15 +82,9 @@ class Objective(nn.Module):
         assert by_source is not None and encoded_source is not None
         pairs = None
         if "pairs" in self.needs:
-            groups: dict[Role, Group] = {"source": Group(z=encoded_source.z, labels=source.labels)}
-            if matches is not None and encoded_target is not None:
-                groups["target"] = Group(z=encoded_target.z, labels=matches.label, keep=matches.keep)
-            if matches is not None and encoded_matched is not None:
-                groups["matched"] = anchors_of(matches, encoded_matched)
-            if found is not None and encoded_found is not None:
-                groups["matched_target"] = Group(z=encoded_found.z, labels=source.labels, keep=found.keep)
+            of_source = Group(z=encoded_source.z, labels=source.labels)
             with part("pairs"):
-                pairs = StepPairs(groups)
+                pairs = pairs_of(of_source, encoded_target, matches, encoded_matched, found, encoded_found)
         return Step(
             source=source,
             encoded_source=encoded_source,
@@ -138,6 +132,25 @@ def encode_together(
     whole = team.encode(network, domain, there)
     parts = iter((whole,) if len(there) == 1 else whole.cut([part.total for part in there]))
     return whole, [None if part is None else next(parts) for part in images]
+
+
+def pairs_of(
+    source: Group,
+    encoded_target: Encoded | None,
+    matches: Matches | None,
+    encoded_matched: Encoded | None,
+    found: Found | None,
+    encoded_found: Encoded | None,
+) -> StepPairs:
+    """All pairs among the rows that there are: random source, target, matched source, and matched target items."""
+    groups: dict[Role, Group] = {"source": source}
+    if matches is not None and encoded_target is not None:
+        groups["target"] = Group(z=encoded_target.z, labels=matches.label, keep=matches.keep)
+    if matches is not None and encoded_matched is not None:
+        groups["matched"] = anchors_of(matches, encoded_matched)
+    if found is not None and encoded_found is not None:
+        groups["matched_target"] = Group(z=encoded_found.z, labels=source.labels, keep=found.keep)
+    return StepPairs(groups)
 
 
 def anchors_of(matches: Matches, encoded: Encoded) -> Group:
