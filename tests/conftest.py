@@ -21,6 +21,7 @@ OTHERS_VARIABLES = {
     "PYTEST_CURRENT_TEST",
     *("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"),  # scikit-learn sets them when it is first imported
     *("PYTORCH_NVML_BASED_CUDA_CHECK", "TORCHINDUCTOR_CACHE_DIR"),  # so do Lightning Fabric and torch
+    "_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR",  # and torch.compile
 }
 
 

@@ -122,13 +122,23 @@ class Branch(nn.Module):
         super().__init__()
         self.spec, self.channels = backbone, backbone.sees(channels)
         self.backbone = backbone.build(self.channels, image_size)
+        self.compiled = False
 
     def load_pretrained(self) -> None:
         """Take the weights that the backbone begins with, where these are not random."""
         self.spec.load_pretrained(self.backbone)
 
+    def compile_training(self, *, graphs: bool) -> None:
+        """Compile the backbone for training batches, which keep their size; with CUDA `graphs` on a GPU.
+
+        Other batches go through it as it is, since each new size would be compiled anew. Copies are not compiled.
+        """
+        self.compiled = True
+        self.backbone.compile(dynamic=False, mode="reduce-overhead" if graphs else None)
+
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:
-        return self.backbone(self.spec.standardize(to_channels(images, self.channels)))  # type: ignore[no-any-return]
+        run = self.backbone.forward if self.compiled and not self.training else self.backbone
+        return run(self.spec.standardize(to_channels(images, self.channels)))  # type: ignore[no-any-return]
 
 
 def to_channels(images: Float[Tensor, "n c h w"], channels: int) -> Float[Tensor, "n c2 h w"]:

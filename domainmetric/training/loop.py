@@ -123,6 +123,7 @@ def sum_gradients(team: Team, state: PhaseState) -> None:
 
 def losses(network: nn.Module, batches: Batches, phase: Phase, state: PhaseState) -> tuple[Step, dict[str, Tensor]]:
     """One forward pass: the prepared step and its weighted terms."""
+    torch.compiler.cudagraph_mark_step_begin()  # what the step before it made is no longer needed
     step = state.objective.prepare(
         network,
         batches,

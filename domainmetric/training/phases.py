@@ -16,7 +16,7 @@ from domainmetric.anchors.base import AnchorContext, AnchorMatcher
 from domainmetric.errors import Damaged, DataError
 from domainmetric.experiment import AdaptationPhase, AllLabels, BestScore, Experiment, Phase, SourcePhase
 from domainmetric.metrics.selection import Evidence
-from domainmetric.models.network import DomainName, Network
+from domainmetric.models.network import Branch, DomainName, Network
 from domainmetric.randomness import isolated
 from domainmetric.serialize import content_hash, to_json
 from domainmetric.step import PartContext
@@ -104,12 +104,18 @@ def build(
 ) -> tuple[PhaseState, Batches]:
     """The moving parts of a phase at its start. The batches are to be closed."""
     moving = set_training(network, phase.trainable)
+    device = data.source_train.images.device
+    if experiment.runtime.compile:
+        runtime.check_compiler(device)
+        for branch in set(network.branches.values()):
+            assert isinstance(branch, Branch)
+            branch.compile_training(graphs=device.type == "cuda")
     context = PartContext(num_classes=len(data.source_train.classes), embedding_dim=experiment.model.embedding_dim)
     beside = isinstance(phase, SourcePhase) and experiment.model.branches.target_start == "trained beside"
     with isolated(experiment.seed, name, "terms"):
         terms = experiment.terms_of(phase)
         objective = Objective(terms, experiment.needs(terms), context, train_both_branches=beside)
-    objective.to(data.source_train.images.device)
+    objective.to(device)
     batches = Batches(experiment, name, phase, data, team)
     teacher, matcher = None, None
     if isinstance(phase, AdaptationPhase):

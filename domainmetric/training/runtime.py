@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import resource
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,6 +70,18 @@ def fabric(runtime: Runtime) -> Fabric:
 
     strategy = Divided(timeout=STEP)
     return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=precision, strategy=strategy)
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise ConfigError where torch.compile lacks what it compiles with: a C++ compiler, and Triton for a GPU."""
+    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++"]
+    lacks = [] if any(map(shutil.which, names)) else ["a C++ compiler (g++, or another one in CXX)"]
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        lacks.append("Triton")
+    if lacks:
+        raise ConfigError(
+            f"runtime.compile needs {' and '.join(lacks)}, but found none here. Install it, or leave compile out."
+        )
 
 
 def processes(runtime: Runtime) -> tuple[int, int]:
