@@ -70,8 +70,8 @@ ARMS: Mapping[str, Mapping[str, Term]] = {
 WEIGHTED_DANN = replace(DANN, part=Dann(class_weighted=True))
 WEIGHTED_MMD = replace(MMD, part=Mmd(class_weighted=True))
 WEIGHTED: Mapping[str, Mapping[str, Term]] = {
-    "mmd weighted": {"mmd": WEIGHTED_MMD},
-    "dann+mmd weighted": {"dann": WEIGHTED_DANN, "mmd": WEIGHTED_MMD},
+    "mmd_weighted": {"mmd": WEIGHTED_MMD},
+    "dann+mmd_weighted": {"dann": WEIGHTED_DANN, "mmd": WEIGHTED_MMD},
 }
 """Source rows weighed by how common their class is among the target's predictions."""
 ANCHORED = {"triplet": TRIPLET}

@@ -48,7 +48,7 @@ def test_the_unbalanced_arms_differ_in_the_target_alone() -> None:
     unbalanced = ablation.unbalanced()
     for name, arm in unbalanced.items():
         assert isinstance(arm.data.target, Imbalanced) and arm.data.target.ratio == 10
-        plain = name.removesuffix(" weighted")
+        plain = name.removesuffix("_weighted")
         if plain == name:
             assert replace(arm, data=balanced[name].data) == balanced[name]
         else:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from domainmetric.ablation.plan import check_name
 from domainmetric.recipes import ablations, load_file, recipes
 from domainmetric.serialize import to_json
 
@@ -25,6 +26,8 @@ def test_recipes_are_experiments_that_explain_themselves(file: Path) -> None:
 def test_ablations_are_named_experiments_that_differ(file: Path) -> None:
     for name, ablation in ablations(load_file(file)).items():
         assert ablation.__doc__, f"{name} has no docstring"
+        for variant in ablation():
+            check_name(variant)
         records = {variant: json.dumps({**to_json(e), "name": ""}) for variant, e in ablation().items()}
         assert len(set(records.values())) == len(records) > 1
 
