@@ -110,19 +110,19 @@ def ways() -> dict[str, Experiment]:
 
     triplet = way(triplet=TRIPLET)
     return {
-        "nearest anchors": triplet,
-        "prototype anchors": replace(triplet, anchors=Prototype()),
-        "pixel anchors": replace(triplet, anchors=PixelNearest()),
-        "random anchors": replace(triplet, anchors=RandomAnchors()),
-        "L1, HPHN": way(triplet=L1),
-        "L1, HPHN, lr 0.02": way(0.02, triplet=L1),
+        "nearest_anchors": triplet,
+        "prototype_anchors": replace(triplet, anchors=Prototype()),
+        "pixel_anchors": replace(triplet, anchors=PixelNearest()),
+        "random_anchors": replace(triplet, anchors=RandomAnchors()),
+        "L1,HPHN": way(triplet=L1),
+        "L1,HPHN,lr=0.02": way(0.02, triplet=L1),
         "DANN": way(dann=Term(part=Dann())),
-        "DANN alone": way(classify=False, dann=Term(part=Dann())),
-        "DANN, lr 0.02": way(0.02, dann=Term(part=Dann())),
+        "DANN_alone": way(classify=False, dann=Term(part=Dann())),
+        "DANN,lr=0.02": way(0.02, dann=Term(part=Dann())),
         "MMD": way(mmd=Term(part=Mmd())),
-        "CORAL alone": way(classify=False, coral=Term(part=Coral(), weight=1e4)),
+        "CORAL_alone": way(classify=False, coral=Term(part=Coral(), weight=1e4)),
         "information": way(information=Term(part=InformationMaximization())),
-        "information, lr 0.05": way(0.05, information=Term(part=InformationMaximization())),
+        "information,lr=0.05": way(0.05, information=Term(part=InformationMaximization())),
     }
 
 
