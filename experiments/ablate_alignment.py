@@ -94,9 +94,9 @@ def arm(name: str, terms: Mapping[str, Term], data: Pair) -> Experiment:
     )
 
 
-def arms(data: Pair) -> dict[str, Experiment]:
-    """Every arm without anchors, then every arm with them."""
-    alone = {name: arm(name, terms, data) for name, terms in ARMS.items()}
+def arms(data: Pair, more: Mapping[str, Mapping[str, Term]] | None = None) -> dict[str, Experiment]:
+    """Every arm without anchors, `more` of these, then every arm with anchors."""
+    alone = {name: arm(name, terms, data) for name, terms in {**ARMS, **(more or {})}.items()}
     names = {name: "anchors" if name == "none" else f"{name}+anchors" for name in ARMS}
     return alone | {names[name]: arm(names[name], {**ANCHORED, **terms}, data) for name, terms in ARMS.items()}
 
@@ -108,5 +108,4 @@ def alignment() -> dict[str, Experiment]:
 
 def unbalanced() -> dict[str, Experiment]:
     """The same where MNIST's training classes are unequal, 10:1; with alignment that is weighted by class beside it."""
-    data = Pair(source=Svhn(), target=Imbalanced(domain=Mnist(), ratio=10))
-    return arms(data) | {name: arm(name, terms, data) for name, terms in WEIGHTED.items()}
+    return arms(Pair(source=Svhn(), target=Imbalanced(domain=Mnist(), ratio=10)), WEIGHTED)

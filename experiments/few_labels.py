@@ -6,9 +6,9 @@ on every label of MNIST's training set (oracle). Arms share the source phase of 
 Command: `domainmetric ablate experiments/few_labels.py --seeds 21 22 23` (15 runs of about five minutes of one thread),
 then `domainmetric report ablations/few_labels`.
 
-Finding (three seeds, `experiments/results/few_labels/`): none 97.8, 99.1, 99.1; one of each class 99.2, 99.1, 99.1; five
-99.1, 99.2, 99.2; ten 99.1, 99.2, 99.2; all 99.4, 99.4, 99.5. One label of each class keeps a seed from reading an eighth
-of the sevens as fours; beyond that a few labels add nothing, and all of them 0.3 points.
+Finding (three seeds, `experiments/results/few_labels/`): none 97.8, 99.1, 99.1; one of each class 99.2, 99.1, 99.1;
+five 99.1, 99.2, 99.2; ten 99.1, 99.2, 99.2; all 99.4, 99.4, 99.5. One label of each class keeps a seed from reading an
+eighth of the sevens as fours; beyond that a few labels add nothing, and all of them 0.3 points.
 """
 
 from __future__ import annotations

@@ -62,21 +62,21 @@ def consistent() -> Experiment:
     return replace(base, name="frontier_consistent", terms=terms, phases=phases)
 
 
-def stronger() -> Experiment:
-    """`consistent` with half as much motion again in all views."""
-    views = Augmentation(source=Augment(invert=0.5, grey=0.5, affine=0.12), target=Augment(affine=0.12))
-    return replace(consistent(), name="frontier_stronger", augmentation=views)
+def erased() -> Experiment:
+    """`consistent` with a square of two fifths of the side painted over in all views."""
+    views = Augmentation(source=Augment(invert=0.5, grey=0.5, erase=0.4), target=Augment(erase=0.4))
+    return replace(consistent(), name="frontier_erased", augmentation=views)
 
 
 def wide() -> Experiment:
-    """`consistent` with twice the channels."""
-    return replace(consistent(), name="frontier_wide", model=Model(branches=Separate(source=WIDE, target=WIDE)))
+    """`erased` with twice the channels."""
+    return replace(erased(), name="frontier_wide", model=Model(branches=Separate(source=WIDE, target=WIDE)))
 
 
 ARMS: Mapping[str, Callable[[], Experiment]] = {
     "longer": longer,
     "consistent": consistent,
-    "stronger": stronger,
+    "erased": erased,
     "wide": wide,
 }
 

@@ -9,8 +9,8 @@ Command: `python -m experiments.ladder other_pairs --seeds 21 22 23` (30 runs of
 Needs `python -m data_prep svhn mnist usps`.
 
 Finding (seeds 21 to 23, target test accuracy and source only): USPS -> MNIST 99.2 (95.0), MNIST -> USPS 97.8 (96.5),
-generated street digits -> SVHN 83.0 (78.6), MNIST -> SVHN 67.4 (51.0), folders of USPS and MNIST files 99.1 (89.6). Every
-seed ends above its bound. Street digits gain 4.5 points, and not the ten that were hoped for.
+generated street digits -> SVHN 83.0 (78.6), MNIST -> SVHN 67.4 (51.0), folders of USPS and MNIST files 99.1 (89.6).
+Every seed ends above its bound. Street digits gain 4.5 points, and not the ten that were hoped for.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def to_float(images: UInt8[Tensor, "n h w c"]) -> Float[Tensor, "n c h w"]:
 
 @dataclass(frozen=True, kw_only=True)
 class Augment(Views):
-    """A random view of each image: small affine motion, inverted contrast, grey instead of color."""
+    """A random view of each image: small affine motion, a patch painted over, inverted contrast, grey for color."""
 
     affine: float = 0.08
     """Standard deviation of each of the six coefficients of the affine map (image half-width = 1)."""
@@ -30,13 +30,17 @@ class Augment(Views):
     """Probability of 1 - image: contrast both ways, where the target's polarity is not the source's."""
     grey: float = 0.0
     """Probability that an image's channels are replaced by their mean, so that color is not relied on."""
+    erase: float = 0.0
+    """Side of a square that is painted over, as a share of the image's, so that no one stroke is relied on (Cutout,
+    DeVries & Taylor 2017). Its middle lies anywhere; its color is that of a random pixel, mostly background.
+    """
 
     def __post_init__(self) -> None:
         if self.affine < 0:
             raise ConfigError(f"Augment.affine must not be negative, but is {self.affine}.")
-        for name in ("invert", "grey"):
+        for name in ("invert", "grey", "erase"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"Augment.{name} is a probability in [0, 1], but is {getattr(self, name)}.")
+                raise ConfigError(f"Augment.{name} must lie in [0, 1], but is {getattr(self, name)}.")
 
     def check(self, channels: int) -> None:
         if self.grey and channels == 1:
@@ -73,6 +77,9 @@ class Augment(Views):
             theta[:, 0, 0] += 1
             theta[:, 1, 1] += 1
             x = F.grid_sample(x, affine_grid(theta, x), padding_mode="border", align_corners=False)
+        if self.erase:
+            draws = torch.rand(4, n, device=device, generator=generator)[:, place]
+            x = painted_over(x, self.erase, *draws)
         x = x.contiguous()  # colors are changed plane by plane, several times faster than pixel by pixel
         if self.grey:
             grey = torch.rand(n, 1, 1, 1, device=device, generator=generator)[place] < self.grey
@@ -91,6 +98,28 @@ def affine_grid(theta: Float[Tensor, "n 2 3"], images: Float[Tensor, "n c h w"])
     x, y = ((torch.arange(size, device=theta.device) * 2 + 1) / size - 1 for size in (w, h))
     places = torch.stack([x.expand(h, w), y[:, None].expand(h, w), torch.ones_like(x).expand(h, w)]).flatten(1)
     return (theta.flatten(0, 1) @ places).view(n, 2, h, w).permute(0, 2, 3, 1)
+
+
+def painted_over(
+    images: Float[Tensor, "n c h w"],
+    side: float,
+    middle_x: Float[Tensor, " n"],
+    middle_y: Float[Tensor, " n"],
+    pixel_x: Float[Tensor, " n"],
+    pixel_y: Float[Tensor, " n"],
+) -> Float[Tensor, "n c h w"]:
+    """Each image with a square of the color of one of its pixels; `side` and places in [0, 1) are shares of an image.
+
+    At a border the square is cut off.
+    """
+    n, _, h, w = images.shape
+    each = torch.arange(n, device=images.device)
+    color = images[each, :, (pixel_y * h).long(), (pixel_x * w).long()]
+    across, down = (
+        ((torch.arange(size, device=images.device) + 0.5) / size - middle[:, None]).abs() < side / 2
+        for size, middle in ((w, middle_x), (h, middle_y))
+    )
+    return torch.where((down[:, :, None] & across[:, None])[:, None], color[:, :, None, None], images)
 
 
 class DeviceStream(ViewStream):

@@ -25,7 +25,7 @@ def test_floats_are_the_bytes_over_255() -> None:
     assert torch.equal(to_float(given), given.permute(0, 3, 1, 2) / 255)
 
 
-@pytest.mark.parametrize("augment", [Augment(), Augment(affine=0.5, invert=0.5, grey=0.5)])
+@pytest.mark.parametrize("augment", [Augment(), Augment(affine=0.5, invert=0.5, grey=0.5, erase=0.4)])
 def test_views_are_in_range_and_follow_from_the_seed(augment: Augment) -> None:
     one, again, other = views(augment), views(augment), views(augment, 1)
     assert one.shape == (40, 3, 8, 8) and one.dtype == torch.float32
@@ -36,7 +36,7 @@ def test_views_are_in_range_and_follow_from_the_seed(augment: Augment) -> None:
 
 def test_the_given_images_are_not_changed() -> None:
     given = images()
-    Augment(affine=0.3, invert=1.0, grey=1.0)(given, torch.Generator().manual_seed(0))
+    Augment(affine=0.3, invert=1.0, grey=1.0, erase=0.5)(given, torch.Generator().manual_seed(0))
     assert torch.equal(given, images())
 
 
@@ -58,6 +58,29 @@ def test_grey_is_the_mean_of_the_channels_in_that_share_of_images() -> None:
     is_grey = (some - some[:, :1]).abs().flatten(1).amax(1) < 1e-6
     assert 10 <= int(is_grey.sum()) <= 30
     torch.testing.assert_close(some[~is_grey], to_float(images())[~is_grey], atol=1e-6, rtol=0)
+
+
+def test_a_square_of_one_of_the_images_colors_is_painted_over() -> None:
+    given = to_float(images())
+    found = views(Augment(affine=0, erase=0.5))
+    counts = []
+    for before, after in zip(given, found, strict=True):
+        changed = (before - after).abs().amax(0) > 1e-6
+        rows, columns = changed.any(1).nonzero()[:, 0], changed.any(0).nonzero()[:, 0]
+        assert len(rows.unique()) and rows[-1] - rows[0] < 4 and columns[-1] - columns[0] < 4
+        color = after[:, changed].unique(dim=1)
+        assert color.shape == (3, 1), "one color"
+        assert ((before - color[:, :, None]).abs().amax(0) < 1e-6).any(), "which the image has"
+        counts.append(int(changed.sum()))
+    assert max(counts) >= 15 and min(counts) < 12, "whole in the middle, cut off at a border"
+
+
+def test_painting_draws_after_the_motion() -> None:
+    """So that views without it stay what they were, and those of a share are those of the whole batch."""
+    augment = Augment(affine=0.1, erase=0.3, invert=0.5)
+    draw = torch.Generator().manual_seed(3)
+    part = augment(images()[10:25], draw, within=(slice(10, 25), 40))
+    torch.testing.assert_close(part, augment(images(), torch.Generator().manual_seed(3))[10:25])
 
 
 def test_inversion_is_one_minus_the_image_in_that_share_of_images() -> None:
@@ -95,8 +118,8 @@ def test_grey_of_grey_images_is_refused() -> None:
     ("make", "message"),
     [
         (lambda: Augment(affine=-0.1), "Augment.affine must not be negative, but is -0.1."),
-        (lambda: Augment(invert=1.1), "Augment.invert is a probability in [0, 1], but is 1.1."),
-        (lambda: Augment(grey=-0.5), "Augment.grey is a probability in [0, 1], but is -0.5."),
+        (lambda: Augment(invert=1.1), "Augment.invert must lie in [0, 1], but is 1.1."),
+        (lambda: Augment(grey=-0.5), "Augment.grey must lie in [0, 1], but is -0.5."),
     ],
 )
 def test_refused_settings(make: type, message: str) -> None:
