@@ -68,7 +68,7 @@ def selection(session: Session, record: Record) -> dict[str, Any]:
     assert record.selected_step is not None
     chosen = begin + record.selected_step
     result: dict[str, Any] = {
-        "rule": type(rule).__name__ + (f"({names(rule)})" if isinstance(rule, BestScore) else ""),
+        "rule": type(rule).__name__ + (f"({type(rule.score).__name__})" if isinstance(rule, BestScore) else ""),
         "step": chosen,
         "scores": {n.removeprefix("score/"): at(values[n], chosen) for n in values if n.startswith("score/")},
     }
@@ -80,11 +80,6 @@ def selection(session: Session, record: Record) -> dict[str, Any]:
     choices = {n.removeprefix("score/"): choice(since(values[n], begin)) for n in values if n.startswith("score/")}
     would_choose = {name: {"step": step, **oracle(step)} for name, step in choices.items() if step is not None}
     return {**result, **oracle(chosen), "would_choose": would_choose}
-
-
-def names(rule: BestScore) -> str:
-    """The scores that choose."""
-    return ", guarded by ".join([type(rule.score).__name__, *(type(guard).__name__ for guard in rule.guards)])
 
 
 def choice(scores: Mapping[int, float]) -> int | None:

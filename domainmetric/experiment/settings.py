@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -126,29 +125,22 @@ class LastCheckpoint(Selection):
 
 @dataclass(frozen=True, kw_only=True)
 class BestScore(Selection):
-    """The one with the highest score that uses no target label, where other such scores do not object."""
+    """The one with the highest score that uses no target label, the start of the last phase among them."""
 
     score: SelectionScore
     """The label-free score."""
     margin: float = 0.0
-    """By more than this a later checkpoint must be better than the one chosen so far, to take its place: scores are
-    noisy, and the start of an adaptation is a safe choice. From 0 on, in the units of the score."""
-    guards: tuple[SelectionScore, ...] = ()
-    """By each of these, too, it must not be worse: a score can be deceived, two of unlike kinds rarely at once."""
+    """By more than this a later checkpoint must be better than what the phase began from, or that is reported: scores
+    are noisy and can be deceived, and the start of an adaptation is a safe choice. From 0 on, in the units of the
+    score."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin < float("inf"):
             raise ConfigError(f"BestScore.margin must be a number from 0 on, but is {self.margin}.")
 
-    @property
-    def judges(self) -> tuple[SelectionScore, ...]:
-        """The score, and then its guards."""
-        return (self.score, *self.guards)
-
-    def prefers(self, later: Sequence[float], chosen: Sequence[float]) -> bool:
-        """Whether a checkpoint takes the place of the one chosen so far, by what the judges give to each."""
-        better = later[0] > chosen[0] + self.margin
-        return better and all(new >= old for new, old in zip(later[1:], chosen[1:], strict=True))
+    def prefers(self, score: float, best: float, start: float) -> bool:
+        """Whether a checkpoint takes the place of the best one so far, by their scores and that of the first one."""
+        return score > best and score > start + self.margin
 
 
 @dataclass(frozen=True, kw_only=True)

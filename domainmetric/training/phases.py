@@ -205,16 +205,17 @@ def select(session: Session, record: Record, evidence: Evidence, step: int) -> N
     """Keep the network if it is the checkpoint to report so far."""
     rule = session.experiment.selection
     if isinstance(rule, BestScore):
-        given = [judge.score(evidence) for judge in rule.judges]
-        for judge, score in zip(rule.judges, given, strict=True):
-            if math.isnan(score):
-                raise DataError(
-                    f"A selection score must be a number, but {type(judge).__name__} is NaN at step {step} of the "
-                    "last phase. Choose another score, or have it return its lowest value where it has nothing to say."
-                )
-        if record.best is not None and not rule.prefers(given, record.best):
+        score = rule.score.score(evidence)
+        if math.isnan(score):
+            raise DataError(
+                f"A selection score must be a number, but {type(rule.score).__name__} is NaN at step {step} of the "
+                "last phase. Choose another score, or have it return its lowest value where it has nothing to say."
+            )
+        if record.best is None or record.start is None:
+            record.start = score
+        elif not rule.prefers(score, record.best, record.start):
             return
-        record.best = given
+        record.best = score
     elif step < list(session.experiment.phases.values())[-1].steps:
         return
     keep(session, record, step)

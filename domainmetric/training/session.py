@@ -49,8 +49,10 @@ class Record:
     """Training time of each phase, of those taken from the cache too."""
     reused: list[str] = field(default_factory=list)
     """Phases taken from the cache."""
-    best: list[float] | None = None
-    """Best selection score so far."""
+    start: float | None = None
+    """Selection score of the last phase's first look."""
+    best: float | None = None
+    """That of the checkpoint that is reported so far."""
     selected_step: int | None = None
     """Step, within the last phase, of the checkpoint that is reported."""
     phase_began: int = 0
