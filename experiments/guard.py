@@ -13,9 +13,10 @@ Where classes are unequal every alignment is harmful, and BNM, information maxim
 the while that MMD deals out wrong classes: they choose it in 10 of 10 runs, 17 points below the start. Agreement of
 pixel neighbors (`NeighborAgreement`) hardly follows there, since no term moves pixels. It is deceived by little: of 573
 looks that are more than a point below their start 2 raise it by more than .08, of 212 that are two points above it 188.
-So `GUARD` reports what it likes best where that is better than the start by .08, and the start otherwise: below the start in none of 80 runs (BNM alone in 16, agreement without the
-margin in 19, every other score in 20 and more), for 0.5 points of mean accuracy lost to the best look by labels. The
-rule and the margin were chosen by the labels of these very runs, so that another pair must confirm them.
+So `GUARD` reports what it likes best where that is better than the start by .08, and the start otherwise: below the
+start in none of 80 runs (BNM alone in 16, agreement without the margin in 19, every other score in 20 and more), for
+0.5 points of mean accuracy lost to the best look by labels. The rule and the margin were chosen by the labels of these
+very runs, so that another pair must confirm them.
 """
 
 from __future__ import annotations
