@@ -7,8 +7,9 @@ take turns, so that both see the same machine; the share is the middle one of al
 highest. A folder is embedded in a process of its own, as often as `--repeats` says; its largest resident memory is
 told, and the bare network runs behind it. The results go to `experiments/benchmarks/embedding.json` and `embedding.md`.
 
-Finding (`--images 20000`, two threads, quiet machine): arrays reach 87% of the bare network's throughput by CPU time
-(82 to 88 over the turns), a folder of small files 51%: reading a PNG with Pillow takes about as long as embedding it.
+Finding (`--images 20000`, two threads, quiet machine): arrays reach 109% of the bare network's throughput by CPU time
+(86 to 145 over the turns; four more measurements in one process 128, 98, 99 and 99), since in use batch normalizations
+lie within the convolutions; a folder of small files 51%: reading a PNG with Pillow takes about as long as embedding it.
 100,000 files need 1.3 GB, of which the imported libraries take 1.0 before the first image.
 """
 
