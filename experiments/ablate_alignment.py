@@ -33,11 +33,9 @@ from dataclasses import replace
 
 from domainmetric import (
     Coral,
-    Dann,
     Evaluation,
     Experiment,
     Imbalanced,
-    Mmd,
     Mnist,
     Nearest,
     Pair,
@@ -66,8 +64,8 @@ ARMS: Mapping[str, Mapping[str, Term]] = {
     "info_max": {"information": INFORMATION},
     "dann+mmd+info_max": {"dann": DANN, "mmd": MMD, "information": INFORMATION},
 }
-WEIGHTED_DANN = replace(DANN, part=Dann(class_weighted=True))
-WEIGHTED_MMD = replace(MMD, part=Mmd(class_weighted=True))
+WEIGHTED_DANN = replace(DANN, part=replace(DANN.part, class_weighted=True))
+WEIGHTED_MMD = replace(MMD, part=replace(MMD.part, class_weighted=True))
 WEIGHTED: Mapping[str, Mapping[str, Term]] = {
     "mmd_weighted": {"mmd": WEIGHTED_MMD},
     "dann+mmd_weighted": {"dann": WEIGHTED_DANN, "mmd": WEIGHTED_MMD},

@@ -23,6 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from domainmetric import (
     Augment,
@@ -30,14 +31,14 @@ from domainmetric import (
     Consistency,
     Embedder,
     Experiment,
-    Mnist,
     Model,
     Separate,
     SmallCnn,
     Term,
 )
 from domainmetric.data.loading import load_split
-from domainmetric.runner import data_root
+from domainmetric.runner import data_root, read_experiment
+from domainmetric.training.evaluation import encode
 from experiments.ladder import launch
 from experiments.svhn_to_mnist import quick_full
 from experiments.tables import markdown
@@ -82,10 +83,15 @@ ARMS: Mapping[str, Callable[[], Experiment]] = {
 
 
 def predictions(run: Path) -> np.ndarray:
-    """The classes that a run gives MNIST's training images, of which it never saw a label."""
-    experiment = longer()
-    images = load_split(Mnist(), "train", root=data_root(experiment), size=experiment.image_size, labelled=False).images
-    return Embedder.load(run).embed(images, domain="target").label
+    """The classes that a run gives MNIST's training images, of which it never saw a label.
+
+    By the network itself: `Embedder.embed` would frame once more what is framed already.
+    """
+    experiment, used = read_experiment(run), Embedder.load(run)
+    target = experiment.data.target
+    images = load_split(target, "train", root=data_root(experiment), size=experiment.image_size, labelled=False).images
+    with torch.no_grad():
+        return encode(used.network, "target", images.to(used.device)).logits.argmax(1).cpu().numpy()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from domainmetric import Embedder
+from domainmetric import Embedder, Resize
 from domainmetric.runner import data_root, read_experiment
 from experiments.tables import markdown
 
@@ -65,8 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name not in SIDES:
             print(f"{run}: the target must be {' or '.join(SIDES)}, but is {name}.", file=sys.stderr)
             return 1
-        stored = np.load(data_root(experiment) / name / "test_images.npy")[:IMAGES]
-        own = embedder.embed(stored.reshape(len(stored), SIDES[name][0], SIDES[name][0], 1))
+        stored = replace(experiment.data.target, framing=Resize())  # as large as they are: nothing is done to them
+        own = embedder.embed(stored.load("test", root=data_root(experiment), size=SIDES[name][0]).images[:IMAGES])
         other = embedder.embed(letters(COUNT, *SIDES[name]))
         known = np.repeat([1, 0], [len(own.z), len(other.z)])
         auroc = roc_auc_score(known, np.concatenate([own.familiarity, other.familiarity]))

@@ -56,11 +56,13 @@ class Deployed(nn.Module):
 def fused(module: nn.Module) -> nn.Module:
     """A copy for use alone, where batch normalizations that follow a convolution are part of its weights.
 
-    The same numbers up to rounding, by one pass less over what the convolution gives. Looks at nn.Sequential alone:
-    elsewhere nothing says in which order the children are called.
+    The same numbers up to rounding, by one pass less over what the convolution gives. Looks at plain nn.Sequential
+    alone: elsewhere nothing says in which order the children are called.
     """
     module = copy.deepcopy(module).eval()
-    for block in (each for each in module.modules() if isinstance(each, nn.Sequential)):
+    for block in module.modules():
+        if not isinstance(block, nn.Sequential) or type(block).forward is not nn.Sequential.forward:
+            continue
         for (name, convolution), (after, norm) in pairwise(list(block.named_children())):
             if type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d and norm.track_running_stats:
                 setattr(block, name, fuse_conv_bn_eval(convolution, norm))

@@ -80,6 +80,8 @@ def train(
             before = BeforeStep(state, phase) if state.step < NUM_STEPS else None
             with part("alarms"):
                 watch.alarms.soundness.keep(state)
+            if experiment.runtime.compile:  # else not: it imports the compiler, which takes seconds
+                torch.compiler.cudagraph_mark_step_begin()  # what the step before it made is no longer needed
             with fabric.autocast():
                 step, values = losses(network, batches, phase, state)
             total = torch.stack(list(values.values())).sum()
@@ -123,7 +125,6 @@ def sum_gradients(team: Team, state: PhaseState) -> None:
 
 def losses(network: nn.Module, batches: Batches, phase: Phase, state: PhaseState) -> tuple[Step, dict[str, Tensor]]:
     """One forward pass: the prepared step and its weighted terms."""
-    torch.compiler.cudagraph_mark_step_begin()  # what the step before it made is no longer needed
     step = state.objective.prepare(
         network,
         batches,

@@ -67,9 +67,7 @@ class Objective(nn.Module):
         taught, matches = None, None
         if self.needs & {"taught", "matches"} and target is not None and teacher is not None:
             with part("teacher and matching"):
-                taught = look(batches.team, teacher, target)
-                if "matches" in self.needs and matcher is not None:
-                    matches = agreed(batches.team, matcher(target.rows, taught.z, taught.logits))
+                taught, matches = teach(batches.team, teacher, target, matcher if "matches" in self.needs else None)
         matched = None if matches is None or "matched" not in self.needs else matches.source_index.flatten()
         shown = Portion(source.images, len(source.rows))
         by_source, (encoded_source, encoded_matched) = encode_together(
@@ -83,8 +81,7 @@ class Objective(nn.Module):
         pairs = None
         if "pairs" in self.needs:
             of_source = Group(z=encoded_source.z, labels=source.labels)
-            with part("pairs"):
-                pairs = pairs_of(of_source, encoded_target, matches, encoded_matched, found, encoded_found)
+            pairs = pairs_of(of_source, encoded_target, matches, encoded_matched, found, encoded_found)
         return Step(
             source=source,
             encoded_source=encoded_source,
@@ -150,7 +147,8 @@ def pairs_of(
         groups["matched"] = anchors_of(matches, encoded_matched)
     if found is not None and encoded_found is not None:
         groups["matched_target"] = Group(z=encoded_found.z, labels=source.labels, keep=found.keep)
-    return StepPairs(groups)
+    with part("pairs"):
+        return StepPairs(groups)
 
 
 def anchors_of(matches: Matches, encoded: Encoded) -> Group:
@@ -170,9 +168,12 @@ def find(
 
 
 @torch.no_grad()
-def look(team: Team, teacher: Network, target: TargetBatch) -> Encoded:
-    """The clean target views as the teacher sees them."""
-    return team.encode(teacher, "target", [Portion(target.clean, len(target.rows))])
+def teach(
+    team: Team, teacher: Network, target: TargetBatch, matcher: AnchorMatcher | None
+) -> tuple[Encoded, Matches | None]:
+    """The clean target views as the teacher sees them, and by that who stands for whom."""
+    seen = team.encode(teacher, "target", [Portion(target.clean, len(target.rows))])
+    return seen, None if matcher is None else agreed(team, matcher(target.rows, seen.z, seen.logits))
 
 
 def agreed(team: Team, matches: Matches) -> Matches:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
@@ -26,6 +25,7 @@ from domainmetric.anchors.pixel import pixel_search
 from domainmetric.training import runtime
 from domainmetric.training.banks import fill, labels_of_bank
 from domainmetric.training.phases import new_network
+from domainmetric.training.wall_time import WallTime
 from experiments.benchmarks.machine import absent, facts, named
 from experiments.benchmarks.matching import HERE, images, publish
 from experiments.svhn_to_mnist import full
@@ -38,11 +38,9 @@ def seconds(work: Callable[[], object], device: torch.device, repeats: int) -> l
     """Wall time of each turn but the first, the device's work included."""
     found = []
     for _ in range(repeats + 1):
-        begin = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        found.append(time.perf_counter() - begin)
+        with WallTime(device) as spent:
+            work()
+        found.append(spent.seconds)
     return found[1:]
 
 
