@@ -40,6 +40,11 @@ def normalize(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     return F.normalize(x, dim=-1)
 
 
+def class_means(z: Float[Tensor, "n d"], labels: Int64[Tensor, " n"], num_classes: int) -> Float[Tensor, "k d"]:
+    """The sum of each class's rows on the unit sphere; zero for a class without a row."""
+    return normalize(z.new_zeros(num_classes, z.shape[1]).index_add_(0, labels, z))
+
+
 def at_least_float32(x: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     """The same numbers, no narrower than float32: half-precision distances pick wrong neighbors."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -24,6 +24,7 @@ from domainmetric.geometry import (
     Geodesic,
     Lp,
     SphereDistance,
+    class_means,
     cosine,
     normalize,
     squared_chord,
@@ -35,6 +36,21 @@ from tests.reference import DISTANCES, apart, cases, city_block, every_distance,
 
 ALL = pytest.mark.parametrize("distance", members(SphereDistance), ids=named)
 EVERY = pytest.mark.parametrize("distance", [*every_distance(), Lp(p=1), Lp(p=3.5, eps=1e-3)], ids=named)
+
+
+def test_class_means_are_those_of_a_loop() -> None:
+    z, y = normalize(torch.randn(40, 5, generator=torch.Generator().manual_seed(0))), torch.arange(40) % 3
+    found = class_means(z, y, 4)
+    for label in range(3):
+        mean = torch.stack([row for row, own in zip(z, y, strict=True) if own == label]).mean(0)
+        torch.testing.assert_close(found[label], mean / mean.norm())
+    assert not found[3].any()  # no item
+
+
+def test_class_means_take_no_matrix_of_items_by_classes() -> None:
+    """A one-hot matrix of these would take a terabyte."""
+    z, y = normalize(torch.ones(1_000_000, 1)), torch.zeros(1_000_000, dtype=torch.int64)
+    assert class_means(z, y, 1_000_000)[0] == 1
 
 
 def test_squared_chords_are_those_of_a_loop() -> None:

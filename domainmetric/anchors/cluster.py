@@ -13,7 +13,7 @@ from domainmetric.anchors.base import AnchorContext, AnchorMatcher, Picker, all_
 from domainmetric.anchors.by_class import ClassMatcher, Decision
 from domainmetric.anchors.search import product
 from domainmetric.errors import ConfigError
-from domainmetric.geometry import normalize
+from domainmetric.geometry import class_means
 from domainmetric.types import Bank
 
 
@@ -76,7 +76,6 @@ def spherical_k_means(z: Float[Tensor, "m d"], centers: Float[Tensor, "c d"], ro
         if before is not None and torch.equal(nearest, before):
             break
         before = nearest
-        member = torch.nn.functional.one_hot(nearest, len(centers)).to(z)
-        # a cluster that nobody chose keeps its place
-        centers = torch.where(member.any(0)[:, None], normalize(product(member.T, z)), centers)
+        chosen = nearest.bincount(minlength=len(centers)) > 0  # a cluster that nobody chose keeps its place
+        centers = torch.where(chosen[:, None], class_means(z, nearest, len(centers)), centers)
     return centers

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from domainmetric.anchors.search import product, rows_at_a_time
+from domainmetric.geometry import class_means
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,8 +26,7 @@ class SourceBank:
 
     def means(self, num_classes: int) -> Float[Tensor, "k d"]:
         """The sum of each class's embeddings, scaled to length 1; zero for a class without a member."""
-        member = torch.nn.functional.one_hot(self.labels, num_classes).to(self.z)
-        return torch.nn.functional.normalize(product(member.T, self.z), dim=-1)
+        return class_means(self.z, self.labels, num_classes)
 
     def nearest(self, z_t: Float[Tensor, "m d"], label: Int64[Tensor, " m"], num: int) -> Int64[Tensor, "m num"]:
         """Rows of the `num` items of the given classes with the highest cosine, the highest first.

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from domainmetric.errors import DataError
-from domainmetric.geometry import normalize, squared_chord
+from domainmetric.geometry import class_means, squared_chord
 from domainmetric.metrics.checks import check_labelled, check_paired, check_range, check_rows, check_widths
 from domainmetric.metrics.comparing import squared_chord_chunks
 
@@ -36,7 +36,7 @@ def prototypes(z: Float[Tensor, "n d"], labels: Int64[Tensor, " n"], num_classes
     """Normalized class means. A class without items has a row of zeros, which `prototype_accuracy` never chooses."""
     check_labelled(z, labels, name="Embeddings")
     check_range(labels, num_classes, name="Labels")
-    return normalize(z.new_zeros(num_classes, z.shape[1]).index_add_(0, labels, z))
+    return class_means(z, labels, num_classes)
 
 
 @torch.no_grad()
