@@ -29,9 +29,9 @@ from experiments.tables import markdown
 FOLDER = Path(__file__).parent / "results" / "why_alignment_hurts"
 RECIPES = {
     "quick_source_only": "source only",
-    "quick_dann": "DANN",
-    "quick_mmd": "MMD",
-    "quick_dann_mmd": "DANN + MMD",
+    "quick_dann_unguarded": "DANN",
+    "quick_mmd_unguarded": "MMD",
+    "quick_dann_mmd_unguarded": "DANN + MMD",
 }
 Report = dict[str, Any]
 
@@ -79,7 +79,7 @@ def draw(results: dict[str, dict[str, Report]]) -> Figure:
     dots(gap, rows, ("proxy A-distance",))
     tidy(gap, title="How well the domains can be told apart", y="proxy A-distance (0: not at all, 2: always)")
     gap.set_ylim(0, 2.05)
-    seed, report = next(iter(sorted(results["quick_dann"].items())))
+    seed, report = next(iter(sorted(results["quick_dann_unguarded"].items())))
     matrix = np.array(report["confusion"])
     confusion.imshow(matrix / matrix.sum(1, keepdims=True), cmap="Blues", vmin=0, vmax=1)
     tidy(confusion, title=f"DANN, seed {seed}: where each digit goes", x="predicted", y="true digit", grid=False)

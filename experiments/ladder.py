@@ -35,6 +35,7 @@ SVHN_TO_MNIST = {
         "quick_pixel_anchors",
         "quick_target_supervised",
     ),
+    "unguarded.py": ("quick_dann_unguarded", "quick_mmd_unguarded", "quick_dann_mmd_unguarded"),
     "leave_one_out.py": (
         "quick_full_without_triplet",
         "quick_full_without_dann",

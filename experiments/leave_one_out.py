@@ -2,7 +2,7 @@
 
 Command: `python -m experiments.ladder` runs these beside the recipes of `svhn_to_mnist.py`, on the same seeds.
 Two arms have names already: `full` without information maximization is `core`, and `core` without its triplets, and so
-without anchors, is `dann_mmd`.
+without anchors, is `dann_mmd` as it ends (`unguarded.py`).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class BelowSource(Alarm):
 
     @property
     def advice(self) -> str:
-        return "Compare with the source phase alone; select by BestScore, whose candidates include the start."
+        return "Compare with the source phase alone. `selection=BestScore()` reports the start where nothing is better."
 
     def find(self, sight: Sight) -> Iterator[Finding]:
         values = sight.values(f"score/{self.score}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -64,6 +65,10 @@ class Evidence:
 @dataclass(frozen=True, kw_only=True)
 class SelectionScore(ABC):
     """A label-free judgment of a checkpoint."""
+
+    margin: ClassVar[float] = 0.0
+    """By how much a checkpoint must be better than the start of its adaptation to be believed, where that was measured.
+    """
 
     @abstractmethod
     def score(self, evidence: Evidence) -> float:
@@ -167,6 +172,9 @@ class NeighborAgreement(SelectionScore):
     one class. Pixels are no guide across domains, but within one they are, and no term moves them: an alignment that
     deals out wrong classes to make shares equal cuts through neighborhoods. A permutation of classes is not seen.
     """
+
+    margin: ClassVar[float] = 0.08
+    """By the study `experiments/guard.py`."""
 
     def score(self, evidence: Evidence) -> float:
         predicted = evidence.target_logits.detach().argmax(1)

@@ -102,6 +102,16 @@ def test_what_is_better_than_the_start_by_the_margin_may_be_best(
     assert found["step"] == step and found["rule"] == "BestScore(Told)"
 
 
+@pytest.mark.parametrize(
+    ("rule", "least"),
+    [(BestScore(), 0.08), (BestScore(score=EverWorse()), 0.0), (BestScore(margin=0.5), 0.5), (BestScore(margin=0), 0)],
+)
+def test_the_margin_is_the_score_s_own_unless_it_is_given(rule: BestScore, least: float) -> None:
+    assert rule.least_gain == least
+    assert not rule.prefers(1 + least, 1.0, 1.0)
+    assert rule.prefers(1.01 + least, 1.0, 1.0)
+
+
 @pytest.mark.parametrize("margin", [-0.1, math.inf, math.nan])
 def test_a_margin_that_is_none_is_refused(margin: float) -> None:
     with pytest.raises(ConfigError, match=r"BestScore.margin must be a number from 0 on"):
