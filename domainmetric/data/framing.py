@@ -17,7 +17,8 @@ from torch import Tensor
 from domainmetric.data.room import check_memory
 from domainmetric.errors import ConfigError, DataError
 
-_CHUNK = 2048  # images resized at once: bounds the float copy to some 25 MB at 32x32x3
+NUMBERS = 2**23
+"""Most numbers of the images that are framed at once: a float copy of them takes 32 MiB. A larger image goes alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +108,17 @@ def _resize(images: UInt8[Tensor, "n h w c"], size: int) -> UInt8[Tensor, "n {si
         return images
     _check_room(images, size)
     framed = torch.empty((n, size, size, channels), dtype=torch.uint8)
-    for start in range(0, n, _CHUNK):
-        chunk = images[start : start + _CHUNK].permute(0, 3, 1, 2).float()
+    several = at_once(height, width, channels)
+    for start in range(0, n, several):
+        chunk = images[start : start + several].permute(0, 3, 1, 2).float()
         resized = F.interpolate(chunk, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-        framed[start : start + _CHUNK] = resized.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        framed[start : start + several] = resized.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
     return framed
+
+
+def at_once(height: int, width: int, channels: int) -> int:
+    """How many images of this shape are framed at once, so that the memory does not grow with their size."""
+    return max(1, NUMBERS // (height * width * channels))
 
 
 def _check_room(images: UInt8[Tensor, "n h w c"], size: int) -> None:

@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from domainmetric.data.framing import at_once
 from domainmetric.data.loaders import loaded
 from domainmetric.errors import DataError
 from domainmetric.types import check_images
@@ -79,12 +80,9 @@ def batches(pictures: Pictures, *, channels: int, frame: Frame, size: int = 512)
     images = stacked(pictures) if isinstance(pictures, np.ndarray | Tensor) else listed(pictures)
 
     def load(start: int) -> UInt8[Tensor, "b s s c"]:
-        if isinstance(images, Tensor):
-            return frame(to_channels(images[start : start + size], channels))
-        raw = [to_channels(read(one), channels) for one in images[start : start + size]]
-        if len({one.shape for one in raw}) == 1:
-            return frame(torch.stack(raw))
-        return torch.cat([frame(one[None]) for one in raw])
+        rows = range(start, min(start + size, len(images)))
+        parts = list(framed(images, rows, channels, frame))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     with ThreadPoolExecutor(1) as ahead:
         coming = ahead.submit(load, 0)
@@ -93,6 +91,56 @@ def batches(pictures: Pictures, *, channels: int, frame: Frame, size: int = 512)
             if start < len(images):
                 coming = ahead.submit(load, start)
             yield batch
+
+
+def framed(
+    images: Sequence[Picture] | UInt8[Tensor, "n h w c"], rows: range, channels: int, frame: Frame
+) -> Iterator[UInt8[Tensor, "b s s c"]]:
+    """Some of the images in their order, framed as they are read: of one shape as many together as `at_once` allows.
+
+    So no more of them are there as they were than a few large ones or many small ones. Raises DataError, which names
+    the image, for one that cannot be framed.
+    """
+    if isinstance(images, Tensor):
+        several = at_once(*images.shape[1:])
+        for start in range(rows.start, rows.stop, several):
+            some = range(start, min(start + several, rows.stop))
+            yield together(to_channels(images[some.start : some.stop], channels), [called(row) for row in some], frame)
+        return
+    group: list[UInt8[Tensor, "h w c"]] = []
+    names: list[str] = []
+    for row in rows:
+        picture = images[row]
+        one = to_channels(read(picture), channels)
+        if group and (one.shape != group[0].shape or len(group) >= at_once(*one.shape)):
+            yield together(stack(group), names, frame)
+            group, names = [], []
+        group.append(one)
+        names.append(str(picture) if isinstance(picture, str | Path) else called(row))
+    yield together(stack(group), names, frame)
+
+
+def together(images: UInt8[Tensor, "b h w c"], names: Sequence[str], frame: Frame) -> UInt8[Tensor, "b s s c"]:
+    """Images of one shape, framed. Where that fails, one by one until the image is found that the error then names."""
+    try:
+        return frame(images)
+    except DataError:
+        for image, name in zip(images, names, strict=True):
+            try:
+                frame(image[None])
+            except DataError as error:
+                raise DataError(f"{name}: {error}") from error
+        raise
+
+
+def stack(group: Sequence[UInt8[Tensor, "h w c"]]) -> UInt8[Tensor, "b h w c"]:
+    """Images of one shape as one tensor; one alone is not copied, since it may be large."""
+    return group[0][None] if len(group) == 1 else torch.stack(list(group))
+
+
+def called(row: int) -> str:
+    """How an image without a file is named in an error."""
+    return f"Image {row} (the first is 0)"
 
 
 def read(picture: Picture) -> UInt8[Tensor, "h w c"]:

@@ -50,7 +50,7 @@ def test_resize_agrees_with_pillow(size: int) -> None:
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     given = images(9, 9, 3, num=7)
     whole = Resize().apply(given, 6)
-    monkeypatch.setattr(framing, "_CHUNK", 2)
+    monkeypatch.setattr(framing, "NUMBERS", 2 * 9 * 9 * 3)
     assert torch.equal(Resize().apply(given, 6), whole)
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from domainmetric.data.pictures import SUFFIXES, names_below, read
+from domainmetric.data import framing
+from domainmetric.data.framing import CentralSquare, Framing, Pad, Resize
+from domainmetric.data.pictures import SUFFIXES, batches, names_below, read
 from domainmetric.errors import DataError
 
 
@@ -63,3 +67,39 @@ def test_a_folder_is_listed_as_paths_sort(inside: bool, tmp_path: Path, monkeypa
     found = [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES]
     expected = [p.relative_to(tmp_path).as_posix() for p in sorted(found)]
     assert names_below(Path() if inside else tmp_path) == expected and len(expected) == 6
+
+
+@pytest.mark.parametrize("member", [Resize(), CentralSquare()])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_how_many_are_framed_together_changes_nothing(
+    member: Framing, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = np.random.default_rng(0)
+    shapes = [(9, 7, 3)] * 5 + [(7, 9, 1)] * 3 + [(9, 7, 3), (7, 9, 3), (12, 12, 1), (8, 8, 3)] * 2
+    images = [draw.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
+
+    def made(given: Any) -> torch.Tensor:
+        found = list(batches(given, channels=channels, frame=lambda i: member.apply(i, 8), size=6))
+        assert [len(batch) for batch in found[:-1]] == [6] * (len(found) - 1)
+        return torch.cat(found)
+
+    alone = torch.cat([made([image]) for image in images])
+    assert torch.equal(made(images), alone)
+    same = np.stack([images[0], images[1], images[2], images[3], images[4]])
+    assert torch.equal(made(same), alone[:5])
+    monkeypatch.setattr(framing, "NUMBERS", 2 * 9 * 7 * channels)
+    assert torch.equal(made(images), alone) and torch.equal(made(same), alone[:5])
+
+
+def test_an_image_that_cannot_be_framed_is_named(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.png" for number in range(4)]
+    for number, file in enumerate(files):
+        Image.new("L", (20 if number == 2 else 6, 6)).save(file)
+
+    def made(given: Any) -> None:
+        list(batches(given, channels=1, frame=lambda images: Pad().apply(images, 8)))
+
+    with pytest.raises(DataError, match=r"/2\.png: Pad\(\) cannot bring images of 6x20 to 8x8"):
+        made(files)
+    with pytest.raises(DataError, match=r"^Image 2 \(the first is 0\): Pad\(\) cannot"):
+        made([read(file) for file in files])
