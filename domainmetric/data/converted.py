@@ -160,7 +160,7 @@ def split_by_name(names: Sequence[str], test_share: float) -> NDArray[np.bool_]:
 
     Raises DataError where a split would be empty.
     """
-    order = [int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") for name in names]
+    order = [int.from_bytes(hashlib.blake2b(as_bytes(name), digest_size=8).digest(), "big") for name in names]
     test = np.array(order, dtype=np.float64) < test_share * 2.0**64
     if not 0 < test.sum() < len(names):
         raise DataError(
@@ -168,6 +168,11 @@ def split_by_name(names: Sequence[str], test_share: float) -> NDArray[np.bool_]:
             "another test_share, or give the splits apart."
         )
     return test
+
+
+def as_bytes(text: str) -> bytes:
+    """Text in UTF-8; parts of a file's name that are none, as old archives have them, by the bytes that they are."""
+    return text.encode(errors="surrogateescape")
 
 
 def stamp(stat: os.stat_result) -> str:

@@ -26,7 +26,10 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", "
 
 Picture = Image.Image | str | Path | NDArray[np.uint8] | Tensor
 Pictures = Picture | Sequence[Picture] | DataLoader[Any]
-"""One image, several, a folder, a uint8 array or tensor (n h w c), (n h w) or (h w), or a torch `DataLoader`."""
+"""One image, several, a folder, a uint8 array or tensor, or a torch `DataLoader`.
+
+Arrays are (n h w c), channels last; (n h w) are several grey images, (h w) is one.
+"""
 Frame = Callable[[UInt8[Tensor, "n h w c"]], UInt8[Tensor, "n s s c"]]
 
 
@@ -49,19 +52,52 @@ def names_below(folder: Path) -> list[str]:
 
     As text, since paths take longer to make than such files to read. Raises DataError where there are none.
     """
-    names, top = [], os.fspath(folder)
-    for place, _, files in os.walk(top):
-        within = place[len(top) :].replace(os.sep, "/").strip("/")
-        prefix = f"{within}/" if within else ""
-        names += [prefix + file for file in files if os.path.splitext(file)[1].lower() in SUFFIXES]
+    names = [name for name, _ in walk(folder)]
     if not names:
         raise DataError(f"{folder} holds no images: expected files that end with {', '.join(sorted(SUFFIXES))}.")
     return sorted(names, key=lambda name: name.split("/"))
 
 
+def walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Every image below a folder with its name relative to it, parts joined by slashes.
+
+    Links are followed, those back to where they are reached from excepted. What is hidden, by a dot before its name, is
+    left out. Raises DataError for a folder that cannot be listed.
+    """
+    waiting = [("", os.fspath(folder), frozenset[str]())]
+    while waiting:
+        prefix, place, followed = waiting.pop()
+        try:
+            with os.scandir(place) as found:
+                entries = list(found)
+        except OSError as error:
+            raise DataError(f"The folder {place} cannot be listed: {error.strerror}. Make it readable.") from error
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                beyond = followed
+                if entry.is_symlink():
+                    real = os.path.realpath(entry.path)
+                    if real in followed or f"{os.path.realpath(place)}{os.sep}".startswith(f"{real}{os.sep}"):
+                        continue
+                    beyond = followed | {real}
+                waiting.append((f"{prefix}{entry.name}/", entry.path, beyond))
+            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                yield prefix + entry.name, entry
+
+
 def stacked(images: NDArray[Any] | Tensor) -> UInt8[Tensor, "n h w c"]:
-    """An array or tensor of one image or several as one of several. Raises DataError where it is none."""
+    """An array or tensor of one image or several as one of several: (h w) is one grey image, (n h w) are several.
+
+    Raises DataError where it is none, and where it can be one image with its channels as well as several grey ones.
+    """
     values = torch.as_tensor(images)
+    if values.ndim == 3 and (values.shape[-1] in (1, 3) or values.shape[0] == 3):
+        raise DataError(
+            f"An array of the shape {tuple(values.shape)} can be one image with its channels or several grey ones. "
+            "Give one image as (1, h, w, 3), or (1, h, w, 1) where it is grey; several grey ones as (n, h, w, 1)."
+        )
     values = values[None] if values.ndim == 2 else values
     values = values[..., None] if values.ndim == 3 else values
     check_images(values)

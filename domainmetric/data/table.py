@@ -20,7 +20,7 @@ class Table(Converted):
     """Images listed in a CSV or Parquet file, one in each row."""
 
     path: Path
-    """The file: `.csv` with a header, or `.parquet`."""
+    """The file: `.csv` with a header, whose values are taken as they are written, or `.parquet`."""
     image: str = "path"
     """Column of the images' paths, relative to the file's folder unless they are absolute."""
     label: str | None = "label"
@@ -83,9 +83,12 @@ class Table(Converted):
         import pyarrow as pa
         from pyarrow import csv, parquet
 
-        read = csv.read_csv if self.path.suffix.lower() == ".csv" else parquet.read_table
+        text = {name: pa.string() for name in (self.image, self.label, self.split) if name is not None}
         try:
-            return read(pa.BufferReader(content))
+            if self.path.suffix.lower() == ".parquet":
+                return parquet.read_table(pa.BufferReader(content))
+            as_written = csv.ConvertOptions(column_types=text)  # else a class `01` would become the number 1
+            return csv.read_csv(pa.BufferReader(content), convert_options=as_written)
         except pa.ArrowException as error:
             raise DataError(f"{self.path} cannot be read as a table: {error}.") from error
 

@@ -23,6 +23,7 @@ from domainmetric.data.folder import Folder, UnlabelledFolder
 from domainmetric.data.framing import CentralSquare, Resize
 from domainmetric.data.from_dataset import FromDataset
 from domainmetric.data.loading import load_split
+from domainmetric.data.pair import Pair
 from domainmetric.data.table import Table
 from domainmetric.data.view_bank import Pipeline
 from domainmetric.data.with_classes import WithClasses
@@ -60,10 +61,82 @@ def test_what_is_held_out_depends_on_names_alone() -> None:
         split_by_name(names[:1], 0.25)
 
 
+def test_names_that_are_no_utf8_have_their_place_too(tmp_path: Path) -> None:
+    path = folder(tmp_path / "pets", count=8)
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        picture(0, 99).save(path / "cat" / name)
+    except OSError:
+        pytest.skip("this disk refuses such names")
+    found = loaded(Folder(path=path, test_share=0.3), tmp_path / "data")
+    assert sum(map(len, found.values())) == 17 and split_by_name([f"cat/{name}", "a", "b", "c"], 0.3).any()
+
+
+def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    path = folder(tmp_path / "pets")
+    (path / "cat" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(DataError, match=r"gone\.png cannot be read: No such file"):
+        Folder(path=path).load("train", root=tmp_path / "data", size=SIZE)
+
+
 def test_folders_of_splits_are_taken_as_they_are(tmp_path: Path) -> None:
     domain = Folder(path=folder(tmp_path / "pets", count=3, splits=("train", "test")))
     sets = loaded(domain, tmp_path / "data")
     assert [len(sets[split]) for split in SPLITS] == [6, 6]
+
+
+@pytest.mark.parametrize("splits", [("train", "val"), ("train", "Validation"), ("training", "testing"), ("train",)])
+def test_splits_are_not_taken_for_classes(splits: tuple[str, ...], tmp_path: Path) -> None:
+    path = folder(tmp_path / "pets", count=8, splits=splits)
+    with pytest.raises(DataError, match=r"looks like a split, not like a class.*must have one called train and one"):
+        Folder(path=path)
+    said = Folder(path=path, classes=splits)
+    assert loaded(said, tmp_path / "data")["train"].classes == splits
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    path = folder(tmp_path / "vehicles")
+    (path / "cat").rename(path / "train")
+    assert Folder(path=path).classes == ("dog", "train")
+
+
+def test_a_third_split_is_not_left_out_unsaid(tmp_path: Path) -> None:
+    path = folder(tmp_path / "pets", count=3, splits=("train", "test", "val"))
+    for domain in (Folder(path=path), UnlabelledFolder(path=path)):
+        with pytest.raises(DataError, match=r"has a folder 'val' beside train and test.* as '\.val' it is left out"):
+            domain.load("train", root=tmp_path / "data", size=SIZE)
+    (path / "val").rename(path / ".val")
+    assert len(loaded(Folder(path=path), tmp_path / "data")["train"]) == 6
+
+
+def test_a_class_without_a_folder_is_refused(tmp_path: Path) -> None:
+    path = folder(tmp_path / "pets")
+    with pytest.raises(DataError, match=r"no folder of the class 'dgo' of Folder\.classes\. Did you mean 'dog'"):
+        Folder(path=path, classes=("cat", "dgo")).load("train", root=tmp_path / "data", size=SIZE)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "file", "names"),
+    [
+        ("amazon/images", "webcam/images", "frame_{:04d}.jpg", "amazon_to_webcam"),
+        ("Real World", "Art", "{:05d}.jpg", "real_world_to_art"),
+    ],
+    ids=["Office-31", "OfficeHome"],
+)
+def test_official_layouts_are_pairs_as_they_are(
+    source: str, target: str, file: str, names: str, tmp_path: Path
+) -> None:
+    for place in (source, target):
+        for kind, name in enumerate(("back_pack", "bike")):
+            (tmp_path / place / name).mkdir(parents=True)
+            for number in range(1, 13):
+                picture(kind, number).save(tmp_path / place / name / file.format(number))
+    source_domain, target_domain = (Folder(path=tmp_path / place, test_share=0.3) for place in (source, target))
+    pair = Pair(source=source_domain, target=target_domain)
+    pair.check()
+    assert pair.name == names and pair.classes == ("back_pack", "bike")
+    for side in (source_domain, target_domain):
+        assert sum(map(len, loaded(side, tmp_path / "data").values())) == 24
 
 
 def test_a_folder_without_labels(tmp_path: Path) -> None:
@@ -121,6 +194,18 @@ def write_table(path: Path, columns: Mapping[str, list[Any]]) -> Path:
     writer = pyarrow.csv.write_csv if path.suffix == ".csv" else pyarrow.parquet.write_table
     writer(pa.table(dict(columns)), path)
     return path
+
+
+@pytest.mark.parametrize("names", [("01", "10", "2"), ("true", "false", "NA"), ("2024-01-02", "1.50", "1e3")])
+def test_classes_of_a_csv_are_named_as_they_are_written(tmp_path: Path, names: tuple[str, ...]) -> None:
+    files = [f"{number}.png" for number in range(6)]
+    for number, file in enumerate(files):
+        picture(0, number).save(tmp_path / file)
+    rows = [f"{file},{name},{part}" for file, name, part in zip(files, names * 2, ["train", "test"] * 3, strict=True)]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *rows]))
+    domain = Table(path=tmp_path / "list.csv", split="split")
+    assert domain.classes == tuple(sorted(names))
+    assert len(loaded(domain, tmp_path / "data")["train"]) == 3
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

@@ -12,7 +12,7 @@ from PIL import Image
 
 from domainmetric.data import framing
 from domainmetric.data.framing import CentralSquare, Framing, Pad, Resize
-from domainmetric.data.pictures import SUFFIXES, batches, names_below, read
+from domainmetric.data.pictures import SUFFIXES, batches, names_below, read, stacked, walk
 from domainmetric.errors import DataError
 
 
@@ -103,3 +103,40 @@ def test_an_image_that_cannot_be_framed_is_named(tmp_path: Path) -> None:
         made(files)
     with pytest.raises(DataError, match=r"^Image 2 \(the first is 0\): Pad\(\) cannot"):
         made([read(file) for file in files])
+
+
+def test_hidden_files_are_left_out_and_links_followed_but_not_in_circles(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for file in (here / "a.png", here / "._a.png", here / ".cache" / "b.png", here / "c" / "d.png", there / "e.png"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"")
+    (here / "linked").symlink_to(there)
+    (here / "linked.png").symlink_to(there / "e.png")
+    (here / "c" / "up").symlink_to(here)
+    (there / "back").symlink_to(here / "c")
+    (here / "c" / "over").symlink_to(there)
+    names = names_below(here)
+    assert {"a.png", "c/d.png", "linked/e.png", "linked.png", "c/over/e.png", "linked/back/d.png"} <= set(names)
+    assert len(names) < 12 and not any("/." in f"/{name}" for name in names)
+    assert set(names) == {name for name, _ in walk(here)}
+    with pytest.raises(DataError, match=r"The folder .*gone cannot be listed: No such file"):
+        names_below(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("shape", [(32, 40, 3), (3, 32, 40), (32, 40, 1), (3, 3, 3)])
+def test_an_array_that_is_one_image_or_several_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match=r"one image with its channels or several grey ones\. Give one image as \(1, h"):
+        stacked(np.zeros(shape, np.uint8))
+
+
+def test_arrays_that_can_be_one_thing_alone() -> None:
+    for given, expected in (
+        ((5, 7), (1, 5, 7, 1)),
+        ((1, 5, 7), (1, 5, 7, 1)),
+        ((4, 5, 7), (4, 5, 7, 1)),
+        ((3, 5, 7, 1), (3, 5, 7, 1)),
+        ((1, 5, 7, 3), (1, 5, 7, 3)),
+    ):
+        assert stacked(np.zeros(given, np.uint8)).shape == expected
+    with pytest.raises(DataError, match=r"shape \(n, height, width, 1 or 3\), but came as \(7,\)"):
+        stacked(np.zeros(7, np.uint8))
