@@ -13,9 +13,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from domainmetric.data.conversion import described, piped
 from domainmetric.data.domain import SPLITS, Domain, Split
 from domainmetric.data.framing import Framing, Resize
 from domainmetric.data.looked_once import up_to_date
@@ -54,7 +54,8 @@ class Converted(Domain, ABC):
     framing: Framing = field(default_factory=Resize)
     """How an image of any shape comes to the size of the networks."""
     pipeline: Pipeline | None = None
-    """An albumentations pipeline through which each image goes before it is framed, once, as it is stored."""
+    """An albumentations pipeline through which each image goes before it is framed, once, as it is stored. An edit of
+    the file in which its class stands, or that of a framing of yours, converts the images anew."""
 
     @abstractmethod
     def items(self) -> dict[Split, Items]:
@@ -98,7 +99,10 @@ class Converted(Domain, ABC):
 
     def bring_up_to_date(self, root: Path, name: str, size: int) -> None:
         """Convert the images unless the store is one of these images as they are now."""
-        made = {"images": self.fingerprint()}
+        made = {
+            "images": self.fingerprint(),
+            "conversion": described(self.framing, self.channels, self.pipeline),
+        }
         with suppress(DataNotPrepared, DataError):  # no store, or a damaged one, is made anew
             if read_manifest(root, name).made == made:
                 return
@@ -128,25 +132,6 @@ class Converted(Domain, ABC):
                 advance(len(batch))
 
         return Stream(shape=(len(items.pictures), size, size, self.channels), labels=items.labels, batches=counted())
-
-
-def piped(pipeline: Pipeline, image: UInt8[Tensor, "h w c"]) -> UInt8[Tensor, "h2 w2 c"]:
-    """An image through a pipeline, whose draws, where it has any, are the same for every image."""
-    compose = built(pipeline)
-    compose.set_random_seed(0)
-    found = torch.from_numpy(np.ascontiguousarray(compose(image=image.numpy())["image"]))
-    if found.dtype != torch.uint8 or found.shape[2:] != image.shape[2:]:
-        raise DataError(
-            f"A conversion pipeline must return uint8 images of {image.shape[2]} channels, but "
-            f"{type(pipeline).__name__} returned {found.dtype} of the shape {tuple(found.shape)}."
-        )
-    return found
-
-
-@cache
-def built(pipeline: Pipeline) -> Any:
-    """The pipeline at work, made once."""
-    return pipeline.build()
 
 
 def bar() -> Progress:

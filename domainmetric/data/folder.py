@@ -131,8 +131,8 @@ class Folder(_Folder):
         if splits:
             raise DataError(
                 f"{self.path} has a folder '{splits[0]}', which looks like a split, not like a class. A folder of "
-                "splits must have one called train and one called test, with class folders in each, and no other: rename or "
-                f"move '{splits[0]}'. Where it is a class, say so with Folder(classes=(...))."
+                "splits must have one called train and one called test, with class folders in each, and no other: "
+                f"rename or move '{splits[0]}'. Where it is a class, say so with Folder(classes=(...))."
             )
         return tuple(names)
 
