@@ -18,7 +18,7 @@ from domainmetric.figures.embedding import embedding_map, project
 from domainmetric.figures.scatter import Points, triplet_scatter
 from domainmetric.figures.style import save
 from domainmetric.training import scatters
-from domainmetric.training.final import EMBEDDINGS, Final, anchors_report, labels_of, save_arrays
+from domainmetric.training.final import EMBEDDINGS, Final, labels_of, save_arrays
 from domainmetric.training.phases import first_step
 from domainmetric.training.runtime import peak_memory_mb
 from domainmetric.training.session import Record, Session
@@ -34,9 +34,9 @@ Matched = tuple[torch.Tensor, Matches] | None
 
 
 def summarize(
-    session: Session, record: Record, final: Final, matched: Matched, machine: dict[str, Any]
+    session: Session, record: Record, final: Final, matched: dict[str, float], machine: dict[str, Any]
 ) -> dict[str, Any]:
-    """The report: what `domainmetric show --json` prints."""
+    """The report: what `domainmetric show --json` prints. `matched` is how good the final matches are, if any."""
     experiment = session.experiment
     report: dict[str, Any] = {
         "recipe": experiment.name,
@@ -46,7 +46,7 @@ def summarize(
         **final.classification(),
         "retrieval": final.retrieval(),
         "selection": selection(session, record),
-        "anchors": {} if matched is None else {**last_look(session), **anchors_report(*matched, session.data)},
+        "anchors": {**last_look(session), **matched} if matched else {},
         **final.gap(),
         "gradient_share": gradient_share(session),
         "alarms": alarms(session),

@@ -28,7 +28,15 @@ from domainmetric.training.checkpoint import read_json, read_tensors, write_json
 from domainmetric.training.circumstances import circumstances, differences
 from domainmetric.training.ema import values_of
 from domainmetric.training.evaluation import Look
-from domainmetric.training.final import EMBEDDINGS, MATCHES, Final, final_matches, matches_table, save_arrays
+from domainmetric.training.final import (
+    EMBEDDINGS,
+    MATCHES,
+    Final,
+    anchors_report,
+    final_matches,
+    matches_table,
+    save_arrays,
+)
 from domainmetric.training.phases import (
     CHECKPOINT,
     MODEL,
@@ -251,7 +259,8 @@ def finish(session: Session, record: Record, state: PhaseState, machine: dict[st
         table = None if matches is None or state.teacher is None else matches_table(*matches, state.teacher, data)
         trust = confidence.fit(session.network, final, data, seed=session.experiment.seed)
     figures = confidence.report(trust, final, data)
-    report = {**summarize(session, record, final, matches, machine), "confidence": figures}
+    matched = {} if matches is None or state.matcher is None else anchors_report(*matches, state.matcher, data)
+    report = {**summarize(session, record, final, matched, machine), "confidence": figures}
     confidence.write(folder / confidence.CONFIDENCE, trust)
     save_arrays(final.embeddings(), folder / EMBEDDINGS)
     if table is not None:

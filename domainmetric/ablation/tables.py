@@ -110,7 +110,8 @@ def anchors_sheet(summaries: Sequence[Summary]) -> Sheet:
         rows=tuple(row for row in rows if set(row[1:]) != {NONE}),
         note="Mean ± standard deviation over seeds. Precision: over all target items, an abstention counts as wrong. "
         "Class balance: entropy of the matched labels over that of equal shares. Agreement: with the matches of the "
-        "look before. Hubness: skewness of how often an anchor is chosen. Bank age: of the oldest row.",
+        "look before. Hubness: skewness of how often each source item that could be an anchor is chosen; chance has "
+        "1 / sqrt(mean). Bank age: of the oldest row.",
     )
 
 

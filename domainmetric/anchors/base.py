@@ -58,6 +58,10 @@ class AnchorMatcher(nn.Module, ABC):
             raise ConfigError("The source bank needs labels.")
         self.memory |= {"rows": bank.rows, "z": bank.z, "labels": bank.labels}
 
+    def num_candidates(self, num_source: int) -> int:
+        """How many of `num_source` source items can be chosen: those of the remembered bank, or all without a bank."""
+        return len(self.memory["rows"]) if "rows" in self.memory else num_source
+
     @property
     def source(self) -> SourceBank:
         """The remembered source bank."""
@@ -88,7 +92,8 @@ class Picker(AnchorStrategy, ABC):
     """A strategy that picks the source items by itself, and therefore says how many."""
 
     num_anchors: int = 1
-    """Source items chosen for each target item, the best first."""
+    """Source items chosen for each target item, the best first. The target item takes the first one's label; where a
+    strategy picks items rather than a class, the others may have other labels, and keep them."""
 
     def __post_init__(self) -> None:
         if self.num_anchors < 1:

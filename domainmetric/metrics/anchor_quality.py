@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from jaxtyping import Int64
 from torch import Tensor
 
@@ -57,22 +58,34 @@ def unique_share(matches: Matches) -> float:
     return len(occurrences) / int(occurrences.sum()) if len(occurrences) else 0.0
 
 
-def hubness(matches: Matches) -> float:
-    """Skewness of how often each chosen source item is chosen (k-occurrence, Radovanovic et al. 2010, section 2.2).
+def hubness(matches: Matches, num_candidates: int) -> float:
+    """Skewness of how often each candidate is chosen (k-occurrence; Radovanovic et al. 2010, section 2.2).
 
-    Above about 1, a few hubs stand for many targets. 0 where all are chosen equally often, or without any match.
+    Candidates are the source items that could be chosen, those that nobody chose included: `num_candidates` is the size
+    of the source bank, or of the source training set for a strategy that looks at all of it. Anchors drawn uniformly
+    have about 1/sqrt(mean occurrence), few anchors among many candidates thus more than many. Hubs have more than that:
+    one item that stands for all targets has (b - 2) / sqrt(b - 1), the most that b candidates allow, and h such items
+    about sqrt(b / h). 0 where all are chosen equally often, or without any match. Raises DataError for fewer candidates
+    than items chosen.
     """
-    occurrences = _occurrences(matches).double()
-    if len(occurrences) == 0 or bool((occurrences == occurrences[0]).all()):
+    chosen = _occurrences(matches)
+    if len(chosen) > num_candidates:
+        raise DataError(
+            f"Anchors must be among the candidates, but {len(chosen)} different ones were chosen of {num_candidates}. "
+            "Pass the size of the source bank, or of the source set for a strategy that looks at all of it."
+        )
+    occurrences = torch.cat([chosen, chosen.new_zeros(num_candidates - len(chosen))]).double()
+    if len(chosen) == 0 or bool((occurrences == occurrences[0]).all()):
         return 0.0
     centered = occurrences - occurrences.mean()
     return float(centered.pow(3).mean() / centered.square().mean().pow(1.5))
 
 
-def anchor_quality(matches: Matches, num_source: int, num_classes: int) -> dict[str, float]:
+def anchor_quality(matches: Matches, num_source: int, num_candidates: int, num_classes: int) -> dict[str, float]:
     """Every measure that needs no target label, by name; `source_share` is the share of source items in use.
 
-    `num_source` is the size of the source training set. Raises DataError for anchors outside of it.
+    `num_source` is the size of the source training set, `num_candidates` how many of it could be chosen. Raises
+    DataError for anchors outside of the set.
     """
     chosen = matches.source_index[_keep(matches)]
     if chosen.numel() and not 0 <= int(chosen.min()) <= int(chosen.max()) < num_source:
@@ -85,7 +98,7 @@ def anchor_quality(matches: Matches, num_source: int, num_classes: int) -> dict[
         "class_balance": class_balance(matches, num_classes),
         "unique_share": unique_share(matches),
         "source_share": len(_occurrences(matches)) / num_source,
-        "hubness": hubness(matches),
+        "hubness": hubness(matches, num_candidates),
     }
 
 

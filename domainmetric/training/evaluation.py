@@ -21,7 +21,7 @@ from domainmetric.randomness import generator
 from domainmetric.team.base import ALONE, Team
 from domainmetric.training.batches import RunData
 from domainmetric.training.wall_time import WallTime
-from domainmetric.types import Encoded, Matches
+from domainmetric.types import Encoded, ImageSet, Matches
 
 BATCH, NEIGHBORS = 128, 10
 
@@ -125,10 +125,14 @@ class Look:
 
 
 def judge(
-    matches: Matches, num_source: int, num_classes: int, target_labels_oracle: Int64[Tensor, " m"] | None
+    matches: Matches, matcher: AnchorMatcher, source: ImageSet, target_labels_oracle: Int64[Tensor, " m"] | None
 ) -> dict[str, float]:
-    """Quality of matches, under `anchors/`; their precision is oracle, and absent without target labels."""
-    report = {f"anchors/{name}": value for name, value in anchor_quality(matches, num_source, num_classes).items()}
+    """Quality of a strategy's matches, under `anchors/`; their precision is oracle, and absent without target labels.
+
+    `source` is the source training set that it chooses from.
+    """
+    quality = anchor_quality(matches, len(source), matcher.num_candidates(len(source)), len(source.classes))
+    report = {f"anchors/{name}": value for name, value in quality.items()}
     if target_labels_oracle is not None:
         report["anchors/precision_oracle"] = match_precision_oracle(matches, target_labels_oracle)
     return report

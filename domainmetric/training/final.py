@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from domainmetric import durable
+from domainmetric.anchors.base import AnchorMatcher
 from domainmetric.experiment import Experiment
 from domainmetric.metrics.classification import accuracy, confusion, knn_accuracy, prototype_accuracy, prototypes
 from domainmetric.metrics.collapse import effective_rank, mean_cosine
@@ -152,11 +153,10 @@ def final_matches(state: PhaseState, data: RunData) -> tuple[torch.Tensor, Match
     return rows, state.matcher(rows, seen.z, seen.logits)
 
 
-def anchors_report(rows: torch.Tensor, matches: Matches, data: RunData) -> dict[str, float]:
+def anchors_report(rows: torch.Tensor, matches: Matches, matcher: AnchorMatcher, data: RunData) -> dict[str, float]:
     """Quality of the final matches; the precision is oracle."""
     oracle = data.target_train_labels_oracle
-    num_source, num_classes = len(data.source_train), len(data.source_train.classes)
-    return judge(matches, num_source, num_classes, None if oracle is None else oracle[rows])
+    return judge(matches, matcher, data.source_train, None if oracle is None else oracle[rows])
 
 
 @torch.no_grad()

@@ -34,6 +34,7 @@ from domainmetric.training.session import Record, Session
 from domainmetric.training.state import PhaseState, group, load_weights, set_training
 from domainmetric.training.target_anchors import TargetAnchors
 from domainmetric.training.tracking import of_process, read_log
+from domainmetric.types import Matches
 
 CHECKPOINT, PREVIOUS, MODEL = "checkpoint.safetensors", "checkpoint.previous.safetensors", "model.safetensors"
 SELECTED = "selected"
@@ -166,17 +167,16 @@ def watcher(session: Session, record: Record, state: PhaseState, phase: Phase) -
             session.network.copy_source_to_target()
         with session.fabric.autocast():
             evidence = session.look.evidence(session.network)
-            values = session.look.scores(evidence)
-            matches = None
+            matches: Matches | None = None
+            judged: Values = {}
             if step > 0 and state.teacher is not None and state.matcher is not None:  # before, its bank is empty
                 assert isinstance(phase, AdaptationPhase)
                 matches, seconds = session.look.matches(state.teacher, state.matcher, phase.target_batch)
-                num_source, num_classes = len(session.data.source_train), evidence.target_logits.shape[1]
-                values |= judge(matches, num_source, num_classes, session.look.target_labels_oracle)
-                values |= {**state.anchor_track.look(matches, step), "anchors/match_ms": 1e3 * seconds}
+                judged = judge(matches, state.matcher, session.data.source_train, session.look.target_labels_oracle)
+                judged |= {**state.anchor_track.look(matches, step), "anchors/match_ms": 1e3 * seconds}
             if (name, step) in scatters.looks(experiment):
                 scatters.keep(session.folder, offset + step, evidence, matches)
-        log(step, values)
+        log(step, {**session.look.scores(evidence), **judged})  # outside of autocast: scores compare, too
         if last:
             select(session, record, evidence, step)
         if step > 0:
