@@ -23,10 +23,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision, Precision
 
 from domainmetric.errors import ConfigError
 from domainmetric.experiment import Runtime
@@ -50,16 +51,26 @@ TRAINING_FLOORS = (
 )
 
 
+class Bfloat16(MixedPrecision):
+    """Fabric's bfloat16 autocast, whose gradients may be asked for one by one, as the terms' shares are.
+
+    A precision with a backward pass of its own has Fabric refuse every other one, but that is for the scaling of
+    losses, which bfloat16 goes without.
+    """
+
+    backward = Precision.backward
+
+
 def fabric(runtime: Runtime) -> Fabric:
     """Lightning Fabric on the chosen device. Raises ConfigError where a GPU is asked for and there is none."""
     available = torch.cuda.is_available()
     if runtime.device == "cuda" and not available:
         raise ConfigError("runtime.device is 'cuda', but torch finds no GPU. Use --runtime.device=cpu, or 'auto'.")
     accelerator = "cuda" if available and runtime.device != "cpu" else "cpu"
-    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if runtime.precision == "bf16" else "32-true"
+    precision = Bfloat16("bf16-mixed", accelerator) if runtime.precision == "bf16" else Precision()
     devices, nodes = processes(runtime)
     if devices * nodes == 1:
-        return Fabric(accelerator=accelerator, devices=1, precision=precision)
+        return Fabric(accelerator=accelerator, devices=1, plugins=precision)
     if accelerator == "cuda" and devices > torch.cuda.device_count():
         raise ConfigError(
             f"runtime.devices is {devices}, but torch finds {torch.cuda.device_count()} GPUs. Ask for fewer, or for "
@@ -69,7 +80,7 @@ def fabric(runtime: Runtime) -> Fabric:
     from domainmetric.team.strategy import Divided
 
     strategy = Divided(timeout=STEP)
-    return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=precision, strategy=strategy)
+    return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, plugins=precision, strategy=strategy)
 
 
 def check_compiler(device: torch.device) -> None:

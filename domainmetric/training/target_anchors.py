@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from domainmetric.anchors.search import product
 from domainmetric.types import Bank, Matches
 
 FIELDS = ("rows", "z", "labels", "keep")
@@ -45,5 +46,5 @@ class TargetAnchors:
         """
         rows, z, matched, keep = (self.memory[name] for name in FIELDS)
         fits = keep & (matched == labels[:, None])
-        cosine = (z_s @ z.T).masked_fill(~fits, -torch.inf)
+        cosine = product(z_s, z.T).masked_fill_(~fits, -torch.inf)
         return Found(rows=rows[cosine.argmax(1)], keep=fits.any(1))

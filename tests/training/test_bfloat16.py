@@ -5,13 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
+from domainmetric.geometry import normalize
+from domainmetric.metrics.selection import Evidence
 from domainmetric.training import runtime
 from domainmetric.training.banks import refresh
+from domainmetric.training.evaluation import Look
 from domainmetric.training.loop import losses
+from domainmetric.training.target_anchors import TargetAnchors
+from domainmetric.training.tracking import history
+from domainmetric.types import Bank, Matches
 from tests import tiny
-from tests.training.running import wired
+from tests.training.running import short, train, wired
 
 
 def test_networks_compute_in_bfloat16_and_distances_in_float32(tmp_path: Path) -> None:
@@ -40,3 +47,36 @@ def test_networks_compute_in_bfloat16_and_distances_in_float32(tmp_path: Path) -
         assert all(g is not None and g.dtype == torch.float32 and g.isfinite().all() for g in gradients)
     for name, value in values["32"].items():
         torch.testing.assert_close(values["bf16"][name], value, rtol=0.05, atol=0.05)
+
+
+def test_target_anchors_are_not_looked_for_in_half_precision() -> None:
+    draw = torch.Generator().manual_seed(0)
+    center = torch.randn(1, 16, generator=draw)
+    z, z_s = (normalize(center + 0.05 * torch.randn(n, 16, generator=draw)) for n in (400, 60))  # a tight cloud
+    matched, labels = torch.arange(400) % 3, torch.arange(60) % 3
+    target_anchors = TargetAnchors()
+    target_anchors.refresh(
+        Bank(rows=torch.arange(400), z=z, logits=torch.zeros(400, 3), labels=None),
+        Matches(source_index=matched[:, None], label=matched, confidence=torch.ones(400), keep=matched >= 0),
+    )
+    plain = target_anchors.nearest(z_s, labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = target_anchors.nearest(z_s, labels)
+    assert torch.equal(found.rows, plain.rows) and torch.equal(found.keep, plain.keep)
+
+
+def test_scores_are_computed_outside_of_autocast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = short(tiny.full(tmp_path), source=2, adapt=2)
+    experiment = replace(experiment, runtime=replace(experiment.runtime, precision="bf16"))
+    scores, looks = Look.scores, list[tuple[bool, Evidence, dict[str, float]]]()
+
+    def watched(look: Look, evidence: Evidence) -> dict[str, float]:
+        values = scores(look, evidence)
+        looks.append((torch.is_autocast_enabled("cpu"), evidence, values))
+        return values
+
+    monkeypatch.setattr(Look, "scores", watched)
+    curves = history(train(experiment))
+    assert looks and not any(half for half, _, _ in looks)
+    assert looks[-1][1].target_logits.dtype == torch.bfloat16, "the networks themselves are in half precision"
+    assert curves["score/snd"][1][-1] == looks[-1][2]["score/snd"]
