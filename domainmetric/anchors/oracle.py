@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from domainmetric.anchors.base import AnchorContext, AnchorMatcher, Picker, all_kept
+from domainmetric.anchors.base import AnchorContext, AnchorMatcher, Picker
 from domainmetric.anchors.by_class import ClassMatcher, Decision
 from domainmetric.errors import ConfigError
 from domainmetric.types import Bank
@@ -16,7 +16,10 @@ from domainmetric.types import Bank
 
 @dataclass(frozen=True, kw_only=True)
 class Oracle(Picker):
-    """The nearest source item of the true class. Confidence is 1. Reads the labelled target stream, nothing else."""
+    """The nearest source item of the true class. Confidence is 1. Reads the labelled target stream, nothing else.
+
+    A target item of a class that the source lacks (`Pair(unshared="keep")`) is not matched.
+    """
 
     @property
     def needs_target_labels(self) -> bool:
@@ -41,4 +44,6 @@ class _Oracle(ClassMatcher):
     def decide(
         self, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"], logits_t: Float[Tensor, "m k"]
     ) -> Decision:
-        return Decision(self.labels[target_index], torch.ones_like(z_t[:, 0]), all_kept(target_index))
+        label = self.labels[target_index]
+        shared = label < logits_t.shape[1]  # classes that the source lacks stand after its own
+        return Decision(torch.where(shared, label, 0), torch.ones_like(z_t[:, 0]), shared)

@@ -40,7 +40,7 @@ class Transport(Picker):
         super().__post_init__()
         if not self.regularization > 0:
             raise ConfigError(f"Transport.regularization must be positive, but is {self.regularization}.")
-        if self.prior is not None and (min(self.prior) <= 0 or abs(sum(self.prior) - 1) > 1e-6):
+        if self.prior is not None and (min(self.prior, default=0) <= 0 or abs(sum(self.prior) - 1) > 1e-6):
             raise ConfigError(f"Transport.prior must hold positive shares that sum to 1, but is {self.prior}.")
         if self.marginal_relaxation is not None and not 0 < self.marginal_relaxation < float("inf"):
             raise ConfigError(

@@ -185,6 +185,22 @@ def test_the_oracle_needs_declared_labels() -> None:
         Oracle().build(replace(context(), oracle_labels=None))
 
 
+@pytest.mark.parametrize(
+    "strategy",
+    [Oracle(), Oracle(num_anchors=3), Member(inner=Oracle(), policy="random"), AdaptiveThreshold(inner=Oracle())],
+    ids=repr,
+)
+def test_the_oracle_does_not_match_a_class_that_the_source_lacks(strategy: AnchorStrategy) -> None:
+    labels = target_labels()
+    labels[::3] = K + torch.arange(len(labels[::3])) % 2  # two classes that the target has alone
+    matcher = strategy.build(replace(context(), oracle_labels=labels))
+    source, target = banks()
+    matcher.refresh(source, target if strategy.needs_target_bank else None)
+    matches = match(matcher, ALL_ROWS)
+    assert torch.equal(matches.keep, labels < K)
+    assert torch.equal(matches.label[matches.keep], labels[matches.keep])
+
+
 @pytest.mark.parametrize("share", [0.1, 0.15, 0.9])
 def test_a_quota_caps_each_class_at_its_most_confident_items(share: float) -> None:
     free, capped = (
@@ -227,6 +243,7 @@ def test_a_quota_does_not_bring_back_what_the_inner_strategy_dropped() -> None:
             lambda: Transport(prior=(0.5, 0.6)),
             "Transport.prior must hold positive shares that sum to 1, but is (0.5, 0.6).",
         ),
+        (lambda: Transport(prior=()), "Transport.prior must hold positive shares that sum to 1, but is ()."),
         (lambda: Transport(prior=(0.5, 0.5)).build(context()), "Transport.prior names 2 classes, but the pair has 4."),
         (lambda: ClassQuota(share=1.0), "ClassQuota.share must lie strictly between 0 and 1, but is 1.0."),
         (
