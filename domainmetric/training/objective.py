@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from domainmetric.anchors.base import AnchorMatcher
@@ -81,7 +81,9 @@ class Objective(nn.Module):
         pairs = None
         if "pairs" in self.needs:
             of_source = Group(z=encoded_source.z, labels=source.labels)
-            pairs = pairs_of(of_source, encoded_target, matches, encoded_matched, found, encoded_found)
+            labels = batches.data.source_train.labels
+            assert labels is not None
+            pairs = pairs_of(of_source, encoded_target, matches, encoded_matched, found, encoded_found, labels)
         return Step(
             source=source,
             encoded_source=encoded_source,
@@ -138,24 +140,30 @@ def pairs_of(
     encoded_matched: Encoded | None,
     found: Found | None,
     encoded_found: Encoded | None,
+    source_labels: Int64[Tensor, " s"],
 ) -> StepPairs:
     """All pairs among the rows that there are: random source, target, matched source, and matched target items."""
     groups: dict[Role, Group] = {"source": source}
     if matches is not None and encoded_target is not None:
         groups["target"] = Group(z=encoded_target.z, labels=matches.label, keep=matches.keep)
     if matches is not None and encoded_matched is not None:
-        groups["matched"] = anchors_of(matches, encoded_matched)
+        groups["matched"] = anchors_of(matches, encoded_matched, source_labels)
     if found is not None and encoded_found is not None:
         groups["matched_target"] = Group(z=encoded_found.z, labels=source.labels, keep=found.keep)
     with part("pairs"):
         return StepPairs(groups)
 
 
-def anchors_of(matches: Matches, encoded: Encoded) -> Group:
-    """The matched source items, a for each target item, with its label."""
+def anchors_of(matches: Matches, encoded: Encoded, source_labels: Int64[Tensor, " s"]) -> Group:
+    """The matched source items, a for each target item, the first with the matched label and the others with their own.
+
+    `source_labels` are those of the source training set. Where a strategy decides a class, all of them are the matched
+    one. Where it picks items, the others may be of other classes, and are then no positives of the target item.
+    """
     anchors = matches.source_index.shape[1]
-    label, keep = matches.label.repeat_interleave(anchors), matches.keep.repeat_interleave(anchors)
-    return Group(z=encoded.z, labels=label, keep=keep)
+    keep = matches.keep[:, None].expand(-1, anchors)
+    others = source_labels[matches.source_index[:, 1:].where(keep[:, 1:], 0)]  # of dropped items it may be anything
+    return Group(z=encoded.z, labels=torch.cat([matches.label[:, None], others], 1).flatten(), keep=keep.flatten())
 
 
 @torch.no_grad()

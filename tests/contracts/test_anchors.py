@@ -9,10 +9,13 @@ import torch
 
 from domainmetric.anchors.base import AnchorStrategy
 from domainmetric.anchors.modifier import Modifier
+from domainmetric.anchors.pixel import PixelNearest
 from domainmetric.anchors.random import RandomAnchors
 from domainmetric.errors import ConfigError
-from domainmetric.types import Matches
-from tests.anchors.pair_of_sets import FACTORIES, K, M, N, context, match, ready, source_labels
+from domainmetric.metrics.anchor_quality import hubness
+from domainmetric.training.objective import anchors_of
+from domainmetric.types import Bank, Encoded, Matches
+from tests.anchors.pair_of_sets import FACTORIES, K, M, N, banks, context, match, ready, source_labels
 from tests.contracts.family import members, named
 
 strategies = pytest.mark.parametrize("strategy", members(AnchorStrategy, FACTORIES), ids=named)
@@ -93,6 +96,44 @@ def test_several_anchors_come_best_first(strategy: AnchorStrategy) -> None:
     assert all(len(set(row.tolist())) > 1 for row in three.source_index)
     if not isinstance(strategy, RandomAnchors):  # it draws other numbers for another shape
         assert torch.equal(one.source_index[:, 0], three.source_index[:, 0])
+
+
+@strategies
+def test_every_anchor_takes_part_with_its_own_label(strategy: AnchorStrategy) -> None:
+    for num in (1, 3):
+        matches = match(ready(with_anchors(strategy, num)), torch.arange(M))
+        z = torch.zeros(M * num, 2)
+        group = anchors_of(matches, Encoded(features=z, z=z, logits=z), source_labels())
+        kept = matches.keep.repeat_interleave(num)
+        assert torch.equal(group.kept(), kept)
+        assert torch.equal(group.labels[kept], source_labels()[matches.source_index.flatten()][kept])
+        if num == 1:
+            assert torch.equal(group.labels, matches.label)
+        if not isinstance(strategy, RandomAnchors | PixelNearest):  # they pick items, the others a class
+            assert torch.equal(group.labels[kept], matches.label.repeat_interleave(num)[kept])
+
+
+def test_what_a_dropped_item_names_may_be_no_row_at_all() -> None:
+    matches = Matches(
+        source_index=torch.tensor([[1, 2], [-1, 10**6]]),
+        label=torch.tensor([1, 0]),
+        confidence=torch.zeros(2),
+        keep=torch.tensor([True, False]),
+    )
+    z = torch.zeros(4, 2)
+    group = anchors_of(matches, Encoded(features=z, z=z, logits=z), source_labels())
+    assert group.labels[:2].tolist() == [1, 2] and group.kept().tolist() == [True, True, False, False]
+
+
+@strategies
+def test_candidates_are_those_of_the_bank_or_all(strategy: AnchorStrategy) -> None:
+    matcher = strategy.build(context())
+    source, target = banks()
+    half = Bank(rows=source.rows[::2], z=source.z[::2], logits=source.logits[::2], labels=source_labels()[::2])
+    matcher.refresh(half, target if strategy.needs_target_bank else None)
+    matches = match(matcher, torch.arange(M))
+    assert matcher.num_candidates(N) == (N if isinstance(strategy, RandomAnchors | PixelNearest) else N // 2)
+    assert isinstance(hubness(matches, matcher.num_candidates(N)), float)
 
 
 @strategies
