@@ -13,13 +13,15 @@ from domainmetric.data.looked_once import looked_once
 from domainmetric.errors import ConfigError
 from domainmetric.experiment import Experiment
 from domainmetric.serialize import CLASS, content_hash, to_json
-from domainmetric.training.circumstances import data_hashes
-from domainmetric.training.phases import reusable
+from domainmetric.training.circumstances import data_hashes, user_code
+from domainmetric.training.phase_key import reusable
 
 BASELINE = "baseline"
 LONGEST_NAME = 80
 NO_CONTENT = ("name", "tracking", "runs_root", "data_root")
 """Fields that change nothing about what a run reaches. Where the data lies does not matter: its hashes do."""
+CODE = "+"
+"""Stands in a content between the hash of the experiment and that of the user's code."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,7 @@ class Job:
     seed: int
     experiment: Experiment
     content: str
-    """The same for runs that do the same."""
+    """The same for runs that do the same, with the same code of the user's."""
     source: str | None
     """The same for runs that share their source phase; None where a run has none to share."""
 
@@ -70,7 +72,7 @@ class Ablation:
         tags = tuple(dict.fromkeys((*self.variants[self.baseline].tracking.tags, "ablation", self.name)))
         jobs, known = [], dict[str, str]()
         for variant, experiment in self.variants.items():
-            hashes = data_hashes(experiment)
+            hashes, code = data_hashes(experiment), user_code(experiment)
             for seed in self.seeds:
                 one = replace(
                     experiment,
@@ -85,7 +87,7 @@ class Ablation:
                     variant=variant,
                     seed=seed,
                     experiment=one,
-                    content=content(to_json(one), hashes),
+                    content=content(to_json(one), hashes, code),
                     source=None if shared is None else content_hash([shared, one.runtime.threads, hashes]),
                 )
                 if known.setdefault(job.content, variant) != variant:
@@ -97,11 +99,20 @@ class Ablation:
         return jobs
 
 
-def content(record: Any, hashes: Mapping[str, Any]) -> str:
-    """A hash of what a run does and with which data, from the JSON of its experiment."""
+def content(record: Any, hashes: Mapping[str, Any], code: Mapping[str, str]) -> str:
+    """A hash of what a run does and with which data, from the JSON of its experiment; one of the user's code behind it.
+
+    `code` is empty for a run that uses none.
+    """
     fields = {name: value for name, value in record.items() if name not in NO_CONTENT}
     runtime = {name: value for name, value in record["runtime"].items() if name != "checkpoint_every"}
-    return content_hash([plain_names({**fields, "runtime": runtime}), hashes])
+    does = content_hash([plain_names({**fields, "runtime": runtime}), hashes])
+    return f"{does}{CODE}{content_hash(code)}" if code else does
+
+
+def without_code(content: str) -> str:
+    """The part of a content that edits of the user's code leave as it is."""
+    return content.partition(CODE)[0]
 
 
 def plain_names(data: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from domainmetric import AllLabels, Nearest, Oracle, PixelNearest, RandomAnchors
+from domainmetric import AllLabels, Nearest, Oracle, PixelNearest, RandomAnchors, SklearnDigits, StreetDigits
 from domainmetric.ablation import runs
 from domainmetric.ablation.engine import check_names, conclude, opening, problem, with_found
 from domainmetric.ablation.executor import Work
@@ -18,6 +18,7 @@ from domainmetric.ablation.record import RECORD, write_record
 from domainmetric.data.pair import Pair
 from domainmetric.errors import ConfigError
 from domainmetric.experiment import Experiment
+from domainmetric.recipes import load_file
 from domainmetric.runner import new_folder
 from domainmetric.serialize import user_names
 from tests import tiny
@@ -132,6 +133,56 @@ def test_the_most_finished_of_several_runs_is_taken(tmp_path: Path) -> None:
     assert runs.find(tmp_path / "runs", [job], NAMES)[job.content].folder == second
     (first / "report.json").write_text(str(report(0.5, {})))
     assert runs.find(tmp_path / "runs", [job], NAMES)[job.content].folder == first
+
+
+OWN = """
+from dataclasses import dataclass
+
+from domainmetric import Nearest, SmallCnn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Nearest):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Net(SmallCnn):
+    pass
+"""
+
+
+def test_runs_of_other_code_of_the_users_are_not_taken_for_these(tmp_path: Path) -> None:
+    file = tmp_path / "my_arms.py"
+
+    def jobs(text: str) -> list[Job]:
+        file.write_text(text)
+        own = vars(load_file(file))
+        net = own["Net"](widths=(8,))
+        data = Pair(source=StreetDigits(), target=SklearnDigits())
+        plain = replace(base(), data=data, image_size=8)
+        model = replace(plain.model, branches=replace(plain.model.branches, source=net, target=net))
+        anchors = own["Mine"]()
+        variants = {"no": plain, "arm": replace(plain, anchors=anchors), "net": replace(plain, model=model)}
+        return ablation(tmp_path, variants, seeds=(0,)).jobs(1)
+
+    before = jobs(OWN)
+    for job in before:
+        (new_folder(job.experiment) / "report.json").write_text("{}")
+    assert [work.status for work in with_found(before, find(tmp_path, before, file))] == ["finished"] * 3
+    now = jobs(OWN.replace("pass", "pass  # edited", 1))
+    found = find(tmp_path, now, file)
+    assert [work.status for work in with_found(now, found)] == ["finished", "missing", "missing"]
+    assert runs.outdated(now, found) == 2 and runs.outdated(before, found) == 0
+    told = opening(ablation(tmp_path), with_found(now, found), "2 at a time", outdated=2)
+    assert "2 of them were begun before the user's code was edited, so they begin anew." in told
+    # no source phase is shared with one of another code; that of an arm whose anchors were edited is the same
+    assert [job.source for job in now[:2]] == [job.source for job in before[:2]]
+    assert now[2].source != before[2].source
+
+
+def find(folder: Path, jobs: list[Job], file: Path) -> dict[str, runs.Found]:
+    return runs.find(folder / "runs", jobs, user_names(vars(load_file(file))))
 
 
 def test_folders_that_are_no_runs_are_left_alone(tmp_path: Path) -> None:
