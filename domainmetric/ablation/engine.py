@@ -151,13 +151,14 @@ def conclude(ablation: Ablation, works: list[Work], command: str) -> Outcome:
         for work in works
         if work.status == "finished" and work.folder is not None
     ]
-    summaries = summarize(rows, list(ablation.variants), ablation.baseline)
-    scores = summarize_scores([row for row in rows if ablation.variants[row.variant].labelled_target is None])
+    oracle = {name for name, one in ablation.variants.items() if one.labelled_target is not None}
+    summaries = summarize(rows, list(ablation.variants), ablation.baseline, oracle=oracle)
+    scores = summarize_scores([row for row in rows if row.variant not in oracle])
     pair = ablation.variants[ablation.baseline].data
     note = tables.power_note(len(ablation.variants), len(ablation.seeds))
     found = tables.sheets(summaries, scores, f"{pair.source.name} -> {pair.target.name}", note)
     texts = {
-        "runs.csv": tables.csv_text(tables.run_records(rows)),
+        "runs.csv": tables.csv_text(tables.run_records(rows, oracle)),
         "table.csv": tables.csv_text(tables.variant_records(summaries)),
         "differences.csv": tables.csv_text(tables.difference_records(summaries)),
         "scores.csv": tables.csv_text(tables.score_records(scores)),

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from domainmetric.ablation.comparison import MOST_SEEDS
 from domainmetric.data.looked_once import looked_once
 from domainmetric.errors import ConfigError
+from domainmetric.escaping import csv_cell
 from domainmetric.experiment import Experiment
 from domainmetric.serialize import CLASS, content_hash, to_json
 from domainmetric.training.circumstances import data_hashes, user_code
@@ -128,17 +130,28 @@ def plain_names(data: Any) -> Any:
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
-    """Raise ConfigError unless there is a seed, and none twice or below zero."""
+    """Raise ConfigError unless there is a seed, none twice or below zero, and not more than a test takes."""
+    if len(seeds) > MOST_SEEDS:
+        raise ConfigError(
+            f"An ablation takes at most {MOST_SEEDS} seeds, since its test goes through all their signs, but there are "
+            f"{len(seeds)}. Take fewer. One number after --seeds is a count (--seeds 5 means 0 to 4), several are the "
+            "seeds themselves (--seeds 11 12 13)."
+        )
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise ConfigError(f"Seeds must be different numbers from 0 up, and at least one, but are {list(seeds)}.")
 
 
 def check_name(variant: str) -> None:
-    """Raise ConfigError for a name that a run folder could not bear."""
+    """Raise ConfigError for a name that a run folder could not bear, or that a CSV file would change."""
     if len(variant) > LONGEST_NAME or not re.fullmatch(r"[\w+(][\w+.,=()-]*", variant):
         raise ConfigError(
             f"The variant {variant!r} gives its name to run folders, so it must be made of letters, digits and any of "
             f"_ + - . , = ( ), must not begin with a dot or a dash, and have at most {LONGEST_NAME} characters."
+        )
+    if csv_cell(variant) != variant:
+        raise ConfigError(
+            f"The name of the variant {variant!r} begins with a {variant[0]}, by which spreadsheets know a formula, so "
+            f"the tables could not show it as it is. Put a word before it, such as 'base{variant}'."
         )
 
 

@@ -148,6 +148,10 @@ USAGE = {
     "ablate mine.py:strategies --workers 1 2": "--workers takes one number, but came with 2.",
     "ablate mine.py:strategies --seed=3": "--seed is not a field to change in an ablation: every variant is run with "
     "each of --seeds.",
+    "ablate mine.py:strategies --runs_root=x": "--runs-root is not a field to change in an ablation: runs lie in the "
+    "folder of the ablation; say which with --folder.",
+    "ablate mine.py:strategies --tracking.group=mine": "--tracking.group is not a field to change in an ablation: its "
+    "runs are grouped under the name of the ablation's folder; say which with --folder.",
     "ablate mine.py:strategies --anchors.k=5": "In the variant 'random': The recipe has no field --anchors.k. Did you "
     "mean --anchors.num-anchors? All fields: domainmetric ablate mine.py:strategies --help",
     "ablate mine.py:strategies --executor rey": "There is no executor 'rey'. Did you mean 'ray'? Known: local, ray.",

@@ -11,6 +11,8 @@ import pytest
 
 from domainmetric import AllLabels, Nearest, Oracle, PixelNearest, RandomAnchors, SklearnDigits, StreetDigits
 from domainmetric.ablation import runs
+from domainmetric.ablation.command import seeds_of
+from domainmetric.ablation.comparison import MOST_SEEDS
 from domainmetric.ablation.engine import check_names, conclude, opening, problem, with_found
 from domainmetric.ablation.executor import Work
 from domainmetric.ablation.plan import Ablation, Job
@@ -47,9 +49,25 @@ def test_names_that_no_folder_can_bear(name: str, tmp_path: Path) -> None:
         ablation(tmp_path, {name: base()})
 
 
-@pytest.mark.parametrize("name", ["nearest", "+info_max", "dann+mmd", "k=5", "0.5", "größe(2,3)"])
+@pytest.mark.parametrize("name", ["nearest", "base+info_max", "dann+mmd", "k=5", "0.5", "größe(2,3)"])
 def test_names_that_one_can(name: str, tmp_path: Path) -> None:
     assert ablation(tmp_path, {name: base()}).baseline == name
+
+
+def test_a_name_that_a_csv_file_would_change_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"'\+info_max' begins with a \+, .* Put a word before it, such as 'base\+info"
+    ):
+        ablation(tmp_path, {"nearest": base(), "+info_max": base()})
+
+
+def test_more_seeds_than_a_test_takes_are_refused_before_any_run(tmp_path: Path) -> None:
+    assert len(ablation(tmp_path, seeds=tuple(range(MOST_SEEDS))).seeds) == 40
+    with pytest.raises(ConfigError, match=r"at most 40 seeds.* there are 41\. .*One number after --seeds is a count"):
+        ablation(tmp_path, seeds=tuple(range(41)))
+    with pytest.raises(ConfigError, match="there are 2000000000"):
+        seeds_of([2_000_000_000])
+    assert (seeds_of([3]), seeds_of([7, 9]), seeds_of(None)) == ((0, 1, 2), (7, 9), (0, 1, 2, 3, 4))
 
 
 @pytest.mark.parametrize("seeds", [(), (1, 1), (-1,)])
@@ -216,6 +234,12 @@ def test_a_variant_that_reads_target_labels_is_no_candidate_of_a_label_free_scor
     (score,) = scores
     assert (score["chooses"], score["best_oracle"], float(score["gap_points_oracle"])) == ("nearest", "nearest", 0.0)
     assert [one["variant"] for one in table] == ["nearest", "random", "oracle"]
+    for name in ("table.csv", "runs.csv", "differences.csv"):
+        read = csv.DictReader((tmp_path / name).read_text().splitlines())
+        assert {one["variant"] for one in read if one["oracle"] == "True"} == {"oracle"}, name
+    for name in ("table.md", "table.tex"):
+        text = (tmp_path / name).read_text()
+        assert text.count("oracle (oracle)") == 4 and "nearest (baseline)" in text, name
 
 
 def test_what_is_not_complete_is_told(tmp_path: Path) -> None:
