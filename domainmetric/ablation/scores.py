@@ -59,6 +59,10 @@ def summarize_scores(rows: Sequence[Row]) -> list[ScoreSummary]:
     common = of_shared_seeds(rows)
     accuracy = means(common, lambda row: row.accuracy)
     best = max(accuracy, key=accuracy.__getitem__, default=None)
+
+    def of(variant: str | None) -> float:
+        return math.nan if variant is None else accuracy[variant]
+
     result = []
     for name in names:
         within = [found[name] for found in correlations if not math.isnan(found.get(name, math.nan))]
@@ -74,8 +78,8 @@ def summarize_scores(rows: Sequence[Row]) -> list[ScoreSummary]:
                 num_seeds=len(across),
                 num_shared=len({row.seed for row in common}),
                 chooses=chosen,
-                accuracy=accuracy.get(chosen, math.nan),
-                gap=100 * (accuracy.get(best, math.nan) - accuracy.get(chosen, math.nan)),
+                accuracy=of(chosen),
+                gap=100 * (of(best) - of(chosen)),
                 best=best,
             )
         )
