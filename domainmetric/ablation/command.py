@@ -12,7 +12,7 @@ from typing import Any
 
 from domainmetric.ablation.engine import Outcome, ablate
 from domainmetric.ablation.executor import Executor
-from domainmetric.ablation.plan import Ablation
+from domainmetric.ablation.plan import Ablation, check_seeds
 from domainmetric.ablation.processes import Processes
 from domainmetric.ablation.ray_cluster import RayCluster
 from domainmetric.ablation.sweep import SCORE, Range, check_score, sweep_file
@@ -30,6 +30,7 @@ OF_THE_ABLATION = {
     "--seed": "every variant is run with each of --seeds.",
     "--name": "runs are called after their variants.",
     "--runs-root": "runs lie in the folder of the ablation; say which with --folder.",
+    "--tracking.group": "its runs are grouped under the name of the ablation's folder; say which with --folder.",
 }
 
 
@@ -124,7 +125,10 @@ def seeds_of(numbers: list[int] | None) -> tuple[int, ...]:
     """The seeds that `--seeds` means: one number is a count from 0 up, several are the seeds themselves."""
     if numbers is None:
         return tuple(range(SEEDS))
-    return tuple(range(numbers[0])) if len(numbers) == 1 else tuple(numbers)
+    if len(numbers) > 1:
+        return tuple(numbers)
+    check_seeds(range(numbers[0]))  # before a count of billions is written out
+    return tuple(range(numbers[0]))
 
 
 def executor_of(words: list[str]) -> tuple[Executor, list[str]]:
@@ -149,7 +153,7 @@ def changed(
     """All variants with the fields that `words` change in each of them."""
     for word in words:
         for field, instead in OF_THE_ABLATION.items():
-            if word.partition("=")[0] == field:
+            if word.partition("=")[0].replace("_", "-") == field:
                 raise UsageError(f"{field} is not a field to change in an ablation: {instead}")
     result = {}
     for name, experiment in variants.items():

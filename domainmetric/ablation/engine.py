@@ -53,8 +53,9 @@ def ablate(
         threads = threads_before(ablation.folder) or executor.threads()
         jobs = ablation.jobs(threads)
         own = check_names(ablation, file, names)
-        works = with_found(jobs, runs.find(ablation.folder / "runs", jobs, names))
-        tell(opening(ablation, works, executor.about()))
+        found = runs.find(ablation.folder / "runs", jobs, names)
+        works = with_found(jobs, found)
+        tell(opening(ablation, works, executor.about(), outdated=runs.outdated(jobs, found)))
         machine = executor.machine(works[0].job.experiment.runtime)
 
         def record() -> None:
@@ -97,8 +98,11 @@ def with_found(jobs: Sequence[Job], found: Mapping[str, runs.Found]) -> list[Wor
     return works
 
 
-def opening(ablation: Ablation, works: Sequence[Work], where: str) -> str:
-    """What there is to do, and whether a test could find anything."""
+def opening(ablation: Ablation, works: Sequence[Work], where: str, *, outdated: int = 0) -> str:
+    """What there is to do, and whether a test could find anything.
+
+    `outdated` runs are there already, but were made before the user's code was edited.
+    """
     count = Counter(work.status for work in works)
     size = f"{len(ablation.variants)} variants x {len(ablation.seeds)} seeds = {len(works)} runs"
     parts = [f"{count['finished']} finished"] if count["finished"] else []
@@ -107,6 +111,8 @@ def opening(ablation: Ablation, works: Sequence[Work], where: str) -> str:
     settings = works[0].job.experiment.runtime
     how = f"{where}, {settings.threads} CPU thread{'s' * (settings.threads != 1)} each"
     lines = [f"{ablation.name}: {size}, of which {', '.join(parts)}; {how}. Baseline: {ablation.baseline}."]
+    if outdated:
+        lines.append(f"{outdated} of them were begun before the user's code was edited, so they begin anew.")
     note = tables.power_note(len(ablation.variants), len(ablation.seeds))
     return "\n".join([*lines, *([note] if note else [])])
 
@@ -145,13 +151,14 @@ def conclude(ablation: Ablation, works: list[Work], command: str) -> Outcome:
         for work in works
         if work.status == "finished" and work.folder is not None
     ]
-    summaries = summarize(rows, list(ablation.variants), ablation.baseline)
-    scores = summarize_scores([row for row in rows if ablation.variants[row.variant].labelled_target is None])
+    oracle = {name for name, one in ablation.variants.items() if one.labelled_target is not None}
+    summaries = summarize(rows, list(ablation.variants), ablation.baseline, oracle=oracle)
+    scores = summarize_scores([row for row in rows if row.variant not in oracle])
     pair = ablation.variants[ablation.baseline].data
     note = tables.power_note(len(ablation.variants), len(ablation.seeds))
     found = tables.sheets(summaries, scores, f"{pair.source.name} -> {pair.target.name}", note)
     texts = {
-        "runs.csv": tables.csv_text(tables.run_records(rows)),
+        "runs.csv": tables.csv_text(tables.run_records(rows, oracle)),
         "table.csv": tables.csv_text(tables.variant_records(summaries)),
         "differences.csv": tables.csv_text(tables.difference_records(summaries)),
         "scores.csv": tables.csv_text(tables.score_records(scores)),

@@ -9,17 +9,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from domainmetric.ablation.comparison import MOST_SEEDS
 from domainmetric.data.looked_once import looked_once
 from domainmetric.errors import ConfigError
+from domainmetric.escaping import csv_cell
 from domainmetric.experiment import Experiment
 from domainmetric.serialize import CLASS, content_hash, to_json
-from domainmetric.training.circumstances import data_hashes
-from domainmetric.training.phases import reusable
+from domainmetric.training.circumstances import data_hashes, user_code
+from domainmetric.training.phase_key import reusable
 
 BASELINE = "baseline"
 LONGEST_NAME = 80
 NO_CONTENT = ("name", "tracking", "runs_root", "data_root")
 """Fields that change nothing about what a run reaches. Where the data lies does not matter: its hashes do."""
+CODE = "+"
+"""Stands in a content between the hash of the experiment and that of the user's code."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,7 @@ class Job:
     seed: int
     experiment: Experiment
     content: str
-    """The same for runs that do the same."""
+    """The same for runs that do the same, with the same code of the user's."""
     source: str | None
     """The same for runs that share their source phase; None where a run has none to share."""
 
@@ -70,7 +74,7 @@ class Ablation:
         tags = tuple(dict.fromkeys((*self.variants[self.baseline].tracking.tags, "ablation", self.name)))
         jobs, known = [], dict[str, str]()
         for variant, experiment in self.variants.items():
-            hashes = data_hashes(experiment)
+            hashes, code = data_hashes(experiment), user_code(experiment)
             for seed in self.seeds:
                 one = replace(
                     experiment,
@@ -85,7 +89,7 @@ class Ablation:
                     variant=variant,
                     seed=seed,
                     experiment=one,
-                    content=content(to_json(one), hashes),
+                    content=content(to_json(one), hashes, code),
                     source=None if shared is None else content_hash([shared, one.runtime.threads, hashes]),
                 )
                 if known.setdefault(job.content, variant) != variant:
@@ -97,11 +101,20 @@ class Ablation:
         return jobs
 
 
-def content(record: Any, hashes: Mapping[str, Any]) -> str:
-    """A hash of what a run does and with which data, from the JSON of its experiment."""
+def content(record: Any, hashes: Mapping[str, Any], code: Mapping[str, str]) -> str:
+    """A hash of what a run does and with which data, from the JSON of its experiment; one of the user's code behind it.
+
+    `code` is empty for a run that uses none.
+    """
     fields = {name: value for name, value in record.items() if name not in NO_CONTENT}
     runtime = {name: value for name, value in record["runtime"].items() if name != "checkpoint_every"}
-    return content_hash([plain_names({**fields, "runtime": runtime}), hashes])
+    does = content_hash([plain_names({**fields, "runtime": runtime}), hashes])
+    return f"{does}{CODE}{content_hash(code)}" if code else does
+
+
+def without_code(content: str) -> str:
+    """The part of a content that edits of the user's code leave as it is."""
+    return content.partition(CODE)[0]
 
 
 def plain_names(data: Any) -> Any:
@@ -117,17 +130,28 @@ def plain_names(data: Any) -> Any:
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
-    """Raise ConfigError unless there is a seed, and none twice or below zero."""
+    """Raise ConfigError unless there is a seed, none twice or below zero, and not more than a test takes."""
+    if len(seeds) > MOST_SEEDS:
+        raise ConfigError(
+            f"An ablation takes at most {MOST_SEEDS} seeds, since its test goes through all their signs, but there are "
+            f"{len(seeds)}. Take fewer. One number after --seeds is a count (--seeds 5 means 0 to 4), several are the "
+            "seeds themselves (--seeds 11 12 13)."
+        )
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise ConfigError(f"Seeds must be different numbers from 0 up, and at least one, but are {list(seeds)}.")
 
 
 def check_name(variant: str) -> None:
-    """Raise ConfigError for a name that a run folder could not bear."""
+    """Raise ConfigError for a name that a run folder could not bear, or that a CSV file would change."""
     if len(variant) > LONGEST_NAME or not re.fullmatch(r"[\w+(][\w+.,=()-]*", variant):
         raise ConfigError(
             f"The variant {variant!r} gives its name to run folders, so it must be made of letters, digits and any of "
             f"_ + - . , = ( ), must not begin with a dot or a dash, and have at most {LONGEST_NAME} characters."
+        )
+    if csv_cell(variant) != variant:
+        raise ConfigError(
+            f"The name of the variant {variant!r} begins with a {variant[0]}, by which spreadsheets know a formula, so "
+            f"the tables could not show it as it is. Put a word before it, such as 'base{variant}'."
         )
 
 

@@ -38,13 +38,15 @@ class ScoreSummary:
     """Correlation with final accuracy over the variants, by their reported checkpoints: of each seed, then averaged."""
     num_seeds: int
     """Seeds in which that correlation is defined."""
-    chooses: str
-    """The variant with the highest mean score."""
+    num_shared: int
+    """Seeds that every variant has finished: over these alone variants are compared, below."""
+    chooses: str | None
+    """The variant with the highest mean score; None where no seed is shared."""
     accuracy: float
     """That variant's mean accuracy, as a fraction."""
     gap: float
     """Mean accuracy of the best variant (oracle) minus that of the chosen one, in percentage points."""
-    best: str
+    best: str | None
     """The best variant, by labels (oracle)."""
 
 
@@ -54,14 +56,19 @@ def summarize_scores(rows: Sequence[Row]) -> list[ScoreSummary]:
         return []
     names = sorted(set.intersection(*(set(row.scores) for row in rows)))
     correlations = [over_checkpoints(row.folder) for row in rows]
-    accuracy = means(rows, lambda row: row.accuracy)
-    best = max(accuracy, key=accuracy.__getitem__)
+    common = of_shared_seeds(rows)
+    accuracy = means(common, lambda row: row.accuracy)
+    best = max(accuracy, key=accuracy.__getitem__, default=None)
+
+    def of(variant: str | None) -> float:
+        return math.nan if variant is None else accuracy[variant]
+
     result = []
     for name in names:
         within = [found[name] for found in correlations if not math.isnan(found.get(name, math.nan))]
         across = over_variants(rows, name)
-        score = means(rows, lambda row, name=name: row.scores[name])
-        chosen = max(score, key=score.__getitem__)
+        score = means(common, lambda row, name=name: row.scores[name])
+        chosen = max(score, key=score.__getitem__, default=None)
         result.append(
             ScoreSummary(
                 score=name,
@@ -69,13 +76,23 @@ def summarize_scores(rows: Sequence[Row]) -> list[ScoreSummary]:
                 num_runs=len(within),
                 over_variants=fmean(across) if across else math.nan,
                 num_seeds=len(across),
+                num_shared=len({row.seed for row in common}),
                 chooses=chosen,
-                accuracy=accuracy[chosen],
-                gap=100 * (accuracy[best] - accuracy[chosen]),
+                accuracy=of(chosen),
+                gap=100 * (of(best) - of(chosen)),
                 best=best,
             )
         )
     return result
+
+
+def of_shared_seeds(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the seeds that every variant has: means over unequal seeds would compare seeds, not variants."""
+    seeds: dict[str, set[int]] = {}
+    for row in rows:
+        seeds.setdefault(row.variant, set()).add(row.seed)
+    shared = set.intersection(*seeds.values())
+    return [row for row in rows if row.seed in shared]
 
 
 def means(rows: Sequence[Row], value: Any) -> dict[str, float]:

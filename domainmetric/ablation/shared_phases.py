@@ -1,6 +1,6 @@
 """Which finished source phase belongs to which runs, so that only those travel with a run that it may reuse.
 
-The machine that trains a phase gives it its name, by all that the phase depends on there (`training/phases.py`).
+The machine that trains a phase gives it its name, by all that the phase depends on there (`training/phase_key.py`).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
@@ -38,6 +38,8 @@ class Summary:
 
     variant: str
     baseline: bool
+    oracle: bool
+    """Whether it was trained with target labels."""
     rows: tuple[Row, ...]
     """Its finished runs, by seed."""
     rank: float
@@ -66,8 +68,10 @@ class Summary:
         return fmean(values) if values else math.nan, stdev(values) if len(values) > 1 else math.nan
 
 
-def summarize(rows: Sequence[Row], variants: Sequence[str], baseline: str) -> list[Summary]:
-    """Each variant that has a finished run, in the order given."""
+def summarize(
+    rows: Sequence[Row], variants: Sequence[str], baseline: str, *, oracle: Collection[str] = ()
+) -> list[Summary]:
+    """Each variant that has a finished run, in the order given. Those of `oracle` were trained with target labels."""
     by_variant = {name: {row.seed: row for row in rows if row.variant == name} for name in variants}
     finished = {name: found for name, found in by_variant.items() if found}
     others = [name for name in finished if name != baseline]
@@ -79,6 +83,7 @@ def summarize(rows: Sequence[Row], variants: Sequence[str], baseline: str) -> li
         Summary(
             variant=name,
             baseline=name == baseline,
+            oracle=name in oracle,
             rows=tuple(found[seed] for seed in sorted(found)),
             rank=ranks.get(name, math.nan),
             difference=differences.get(name),

@@ -2,7 +2,8 @@
 
 `runs.csv` has one row for each run, `table.csv` one for each variant, `differences.csv` one for each variant against
 the baseline, `scores.csv` one for each label-free score. In CSV files accuracies are fractions, seconds are seconds;
-columns with `points` are percentage points. What is undefined is left empty.
+columns with `points` are percentage points. What is undefined is left empty. `oracle` marks what was trained with
+target labels.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from domainmetric.ablation.comparison import LEVEL, fewest_seeds, least_p
 from domainmetric.ablation.results import COLUMNS, Row, versions_note
@@ -45,9 +46,10 @@ def sheets(summaries: Sequence[Summary], scores: Sequence[ScoreSummary], pair: s
 
 def accuracy_sheet(summaries: Sequence[Summary], pair: str) -> Sheet:
     """Accuracy: what most people look at."""
-    rows = []
+    rows, seeds = [], sorted({row.seed for one in summaries for row in one.rows})
     for one in summaries:
         mean, deviation = one.spread("accuracy")
+        found = {row.seed: row.accuracy for row in one.rows}
         rows.append(
             (
                 named(one),
@@ -55,10 +57,9 @@ def accuracy_sheet(summaries: Sequence[Summary], pair: str) -> Sheet:
                 percent(one.minimum, 2),
                 f"{one.below:.0%}",
                 number(one.rank),
-                ", ".join(percent(value, 2) for value in one.accuracies),
+                ", ".join(percent(found.get(seed, math.nan), 2) for seed in seeds),
             )
         )
-    seeds = sorted({row.seed for one in summaries for row in one.rows})
     versions = versions_note(row.code for one in summaries for row in one.rows)
     return Sheet(
         title=f"Accuracy on target test images in percent, {pair}",
@@ -71,18 +72,18 @@ def accuracy_sheet(summaries: Sequence[Summary], pair: str) -> Sheet:
 
 def difference_sheet(summaries: Sequence[Summary], note: str | None) -> Sheet:
     """Each variant against the baseline."""
-    found = [one.difference for one in summaries if one.difference is not None]
-    baseline = found[0].baseline if found else ""
+    baseline = "".join(f"{one.variant}{' (oracle)' * one.oracle}" for one in summaries if one.baseline)
     rows = [
         (
-            one.variant,
-            str(len(one.seeds)),
-            interval(one.points, 2, sign=True),
-            interval(one.error_ratio, 2),
-            number(one.p, 4),
-            number(one.p_holm, 4),
+            named(one),
+            str(len(found.seeds)),
+            interval(found.points, 2, sign=True),
+            interval(found.error_ratio, 2),
+            number(found.p, 4),
+            number(found.p_holm, 4),
         )
-        for one in found
+        for one in summaries
+        if (found := one.difference) is not None
     ]
     return Sheet(
         title=f"Against {baseline}, paired over seeds",
@@ -143,34 +144,38 @@ def scores_sheet(scores: Sequence[ScoreSummary]) -> Sheet:
             one.score,
             f"{number(one.over_checkpoints, 2)} ({one.num_runs})",
             f"{number(one.over_variants, 2)} ({one.num_seeds})",
-            one.chooses,
+            one.chooses or NONE,
             percent(one.accuracy, 2),
             number(one.gap, 2),
         )
-        for one in sorted(scores, key=lambda one: (one.gap, one.score))
+        for one in sorted(scores, key=lambda one: (math.isnan(one.gap), one.gap, one.score))
     ]
+    shared = scores[0].num_shared
     return Sheet(
-        title=f"Label-free scores: which may be trusted (best variant by labels, oracle: {scores[0].best})",
+        title=f"Label-free scores: which may be trusted (best variant by labels, oracle: {scores[0].best or NONE})",
         columns=("score", "over checkpoints (runs)", "over variants (seeds)", "chooses", "accuracy", "oracle gap"),
         rows=tuple(rows),
         note="Spearman's correlation with oracle accuracy over the checkpoints of a run, and with final accuracy over "
-        "variants; means over as many runs and seeds as it is defined in. Oracle gap: points that its choice loses. "
-        "Variants trained with target labels are no candidates.",
+        "variants; means over as many runs and seeds as it is defined in. Choice, accuracy and best variant: over the "
+        f"{shared} seed{'s' * (shared != 1)} that all these variants have finished. Oracle gap: points that the choice "
+        "loses. Variants trained with target labels are no candidates.",
     )
 
 
 def named(one: Summary) -> str:
-    """The variant's name, marked where it is the baseline."""
-    return f"{one.variant} (baseline)" if one.baseline else one.variant
+    """The variant's name, marked where it is the baseline, and where it was trained with target labels."""
+    marks = ["baseline"] * one.baseline + ["oracle"] * one.oracle
+    return f"{one.variant} ({', '.join(marks)})" if marks else one.variant
 
 
-def run_records(rows: Sequence[Row]) -> list[dict[str, Cell]]:
-    """`runs.csv`: tidy, one row for each finished run."""
+def run_records(rows: Sequence[Row], oracle: Collection[str] = ()) -> list[dict[str, Cell]]:
+    """`runs.csv`: tidy, one row for each finished run. Variants of `oracle` were trained with target labels."""
     scores = sorted({name for row in rows for name in row.scores})
     return [
         {
             "variant": row.variant,
             "seed": row.seed,
+            "oracle": row.variant in oracle,
             **{name: row.values[name] for name in COLUMNS},
             **{f"score/{name}": row.scores.get(name) for name in scores},
             "folder": row.folder.name,
@@ -186,7 +191,8 @@ def variant_records(summaries: Sequence[Summary]) -> list[dict[str, Cell]]:
     records = []
     for one in summaries:
         mean, deviation = one.spread("accuracy")
-        record: dict[str, Cell] = {"variant": one.variant, "baseline": one.baseline, "num_runs": len(one.rows)}
+        record: dict[str, Cell] = {"variant": one.variant, "baseline": one.baseline, "oracle": one.oracle}
+        record |= {"num_runs": len(one.rows)}
         record |= {"accuracy_mean": mean, "accuracy_sd": deviation, "accuracy_min": one.minimum}
         record |= {"share_below_90": one.below, "rank": one.rank}
         found = {row.seed: row.accuracy for row in one.rows}
@@ -202,7 +208,13 @@ def variant_records(summaries: Sequence[Summary]) -> list[dict[str, Cell]]:
 def difference_records(summaries: Sequence[Summary]) -> list[dict[str, Cell]]:
     """`differences.csv`: one row for each variant that is compared with the baseline."""
     return [
-        {"variant": d.variant, "baseline": d.baseline, "num_seeds": len(d.seeds), **difference_columns(one)}
+        {
+            "variant": d.variant,
+            "baseline": d.baseline,
+            "oracle": one.oracle,
+            "num_seeds": len(d.seeds),
+            **difference_columns(one),
+        }
         for one in summaries
         if (d := one.difference) is not None
     ]
@@ -229,6 +241,7 @@ def score_records(scores: Sequence[ScoreSummary]) -> list[dict[str, Cell]]:
             "chooses": one.chooses,
             "accuracy_mean": one.accuracy,
             "gap_points_oracle": one.gap,
+            "num_shared_seeds": one.num_shared,
             "best_oracle": one.best,
         }
         for one in scores

@@ -15,6 +15,7 @@ from jaxtyping import Int64
 from numpy.typing import NDArray
 
 from domainmetric.anchors.pixel import pixel_search
+from domainmetric.report.arrays import read_arrays
 from domainmetric.report.images import Cells, Images, Sheet
 from domainmetric.report.study import RunRecord, Study
 from domainmetric.training.final import MATCHES
@@ -27,6 +28,9 @@ NUM_PIXEL = 4
 MAX_TARGETS = 400
 MAX_PICTURES = 8000
 """Fewer target images are shown where there are many strategies, so that the page stays light."""
+
+ARRAYS = ("rows", "source_index", "label", "confidence", "keep", "similarity")
+WITHOUT = "the anchor browser lacks it"
 
 Kept = Mapping[str, NDArray[Any]]
 
@@ -71,13 +75,8 @@ def found_matches(study: Study, images: Images) -> list[tuple[RunRecord, Kept]]:
     if without:
         names = ", ".join(without)
         images.notes.append(f"These runs did not keep their matches, so the anchor browser lacks them: {names}.")
-    return [(run, read(run)) for run in kept]
-
-
-def read(run: RunRecord) -> Kept:
-    """What a run wrote of its final matches."""
-    with np.load(run.folder / MATCHES) as file:
-        return {name: file[name] for name in ("rows", "source_index", "label", "confidence", "keep", "similarity")}
+    found = [(run, read_arrays(run, MATCHES, ARRAYS, images.notes, without=WITHOUT)) for run in kept]
+    return [(run, matches) for run, matches in found if matches is not None]
 
 
 def comparable(kept: list[tuple[RunRecord, Kept]], images: Images) -> list[tuple[RunRecord, Kept]]:

@@ -10,12 +10,14 @@ from jaxtyping import Float, Int64
 
 from domainmetric.data.domain import Split
 from domainmetric.figures.embedding import choose_rows, principal
+from domainmetric.report.arrays import read_arrays
 from domainmetric.report.images import SIDES, Cells, Images, Sheet
 from domainmetric.report.study import RunRecord, Study
 from domainmetric.reporting import PROJECTION
 from domainmetric.training.final import EMBEDDINGS
 
 SPLIT: Split = "test"
+DRAWN = ("source_rows", "target_rows", "pca", "tsne")
 SCALE = 10_000
 """Coordinates are whole numbers up to this."""
 
@@ -37,16 +39,20 @@ class Placed:
     """None where the run did not keep it."""
 
 
-def place(run: RunRecord) -> Placed | None:
+def place(run: RunRecord, notes: list[str]) -> Placed | None:
     """The chosen rows of a run, or None where it kept no embeddings. What it kept of its own map is used as it is."""
     if not (run.folder / EMBEDDINGS).is_file():
         return None
-    with np.load(run.folder / EMBEDDINGS) as file:
-        kept = {name: file[name] for name in ("z", "label", "prediction", "domain")}
+    names = ("z", "label", "prediction", "domain")
+    kept = read_arrays(run, EMBEDDINGS, names, notes, without="the embedding map lacks it")
+    if kept is None:
+        return None
     first_target = int((kept["domain"] == 0).sum())
+    drawn = None
     if (run.folder / PROJECTION).is_file():
-        with np.load(run.folder / PROJECTION) as file:
-            source, target, pca, tsne = (file[n] for n in ("source_rows", "target_rows", "pca", "tsne"))
+        drawn = read_arrays(run, PROJECTION, DRAWN, notes, without="its map is by PCA")
+    if drawn is not None:
+        source, target, pca, tsne = (drawn[name] for name in DRAWN)
     else:
         source, target = choose_rows(first_target, len(kept["domain"]) - first_target, seed=run.seed or 0)
         pca = tsne = np.zeros((0, 2))
@@ -68,7 +74,7 @@ def place(run: RunRecord) -> Placed | None:
 
 def embedding_map(study: Study, images: Images) -> tuple[dict[str, Any] | None, Sheet | None, list[Placed], Cells]:
     """The map as plain data, the thumbnails, and what they were made of."""
-    placed = [found for found in map(place, study.shown()) if found is not None]
+    placed = [found for run in study.shown() if (found := place(run, images.notes)) is not None]
     cells = Cells()
     for part in placed:
         for side, name in enumerate(SIDES):

@@ -23,7 +23,7 @@ from domainmetric.data.domain import Split
 from domainmetric.data.pair import Pair
 from domainmetric.errors import ConfigError, DomainMetricError
 from domainmetric.report.study import RunRecord
-from domainmetric.serialize import content_hash, from_json
+from domainmetric.serialize import PATH, content_hash, from_json
 from domainmetric.types import ImageSet
 
 MAX_CELL = 48
@@ -66,7 +66,7 @@ class Images:
     def root(self, run: RunRecord) -> Path:
         """The folder of the prepared stores."""
         recorded = run.experiment.get("data_root")
-        recorded = recorded.get("path") if isinstance(recorded, Mapping) else None
+        recorded = from_json(recorded, {}) if isinstance(recorded, Mapping) and set(recorded) == {PATH} else None
         return Path(self.data_root or recorded or os.environ.get("DOMAINMETRIC_DATA") or "data")
 
     def _open(self, run: RunRecord, side: str, split: Split) -> ImageSet:

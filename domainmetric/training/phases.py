@@ -6,7 +6,6 @@ import math
 import time
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +17,6 @@ from domainmetric.experiment import AdaptationPhase, AllLabels, BestScore, Exper
 from domainmetric.metrics.selection import Evidence
 from domainmetric.models.network import Branch, DomainName, Network
 from domainmetric.randomness import isolated
-from domainmetric.serialize import content_hash, to_json
 from domainmetric.step import PartContext
 from domainmetric.team.base import ALONE, Team
 from domainmetric.training import runtime, scatters
@@ -29,6 +27,7 @@ from domainmetric.training.ema import teacher_of
 from domainmetric.training.evaluation import judge
 from domainmetric.training.loop import Values, Watch, calibrate, train
 from domainmetric.training.objective import Objective
+from domainmetric.training.phase_key import check_fit, reuse_key
 from domainmetric.training.phase_lock import alone
 from domainmetric.training.session import Record, Session
 from domainmetric.training.state import PhaseState, group, load_weights, set_training
@@ -59,7 +58,7 @@ def run_phase(session: Session, record: Record, saved: dict[str, Tensor] | None)
 
     with alone(store, session.stop, waiting):  # the leading process waits, and the others for it
         if session.team.told(store.is_file):
-            with suppress(Damaged):  # then it is trained, and written anew
+            with suppress(Damaged):  # or of a network of other shapes: then it is trained, and written anew
                 return reuse(session, record, store)
         state = train_phase(session, record, saved)
         if not session.team.leads:
@@ -243,47 +242,16 @@ def network_tensors(network: Network) -> dict[str, Tensor]:
     return {f"network/{name}": value for name, value in network.state_dict().items()}
 
 
-def reuse_key(session: Session, name: str) -> str | None:
-    """Hash of all that a first, source-only phase depends on; None for other phases, which are never reused."""
-    shared = reusable(session.experiment)
-    if shared is None or next(iter(session.experiment.phases)) != name:
-        return None
-    machine = runtime.description(session.fabric.device, session.team.size)
-    return content_hash(
-        {
-            **shared,
-            "machine": [machine[k] for k in ("device", "processes", "threads", "cpu_capability", "versions", "code")],
-            "data hashes": session.data_hashes,
-        }
-    )
-
-
-def reusable(experiment: Experiment) -> dict[str, Any] | None:
-    """All in an experiment that its first phase depends on, where that one trains on the source alone; else None.
-
-    Nor is a phase reused among whose checkpoints the best is to be chosen: the store holds the last one alone.
-    """
-    name, phase = next(iter(experiment.phases.items()))
-    chosen = len(experiment.phases) == 1 and isinstance(experiment.selection, BestScore)
-    if not isinstance(phase, SourcePhase) or chosen:
-        return None
-    fields = ("seed", "image_size", "source_validation", "model", "data", "evaluation", "alarms")
-    return {
-        **{field: to_json(getattr(experiment, field)) for field in fields},
-        "augmentation": to_json(experiment.augmentation.source),
-        "runtime": [getattr(experiment.runtime, name) for name in ("precision", "memory_format", "deterministic")],
-        "phase": [name, to_json(phase), to_json({term: experiment.terms[term] for term in phase.terms})],
-    }
-
-
 def reuse(session: Session, record: Record, store: Path) -> PhaseState:
-    """Take a finished phase from the cache: weights, recorded time and log. Raises Damaged where it is."""
+    """Take a finished phase from the cache: weights, recorded time and log. Raises Damaged where it does not fit."""
     tensors, facts = read_tensors(store)
+    weights = group(tensors).get("network", {})
+    check_fit(session.network, weights, store)  # loaded, it would leave weights behind that are part this, part that
     name, phase = list(session.experiment.phases.items())[record.phase]
     state, batches = build(session.experiment, session.network, session.data, name, phase)
     batches.close()
     session.progress.phase(name, phase.steps, 0)
-    load_weights(session.network, group(tensors).get("network", {}))
+    load_weights(session.network, weights)
     for line in facts["log"]:
         session.log.again(line)
     record.seconds[name] = facts["seconds"]

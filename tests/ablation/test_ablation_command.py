@@ -56,6 +56,18 @@ class Vanished(dm.SklearnDigits):
         raise dm.DataError("these images have vanished")
 
 
+class Mine(dm.Nearest):
+    """Whose body is edited."""
+
+    def build(self, context):
+        print("built as one")
+        return super().build(context)
+
+
+def own() -> dict[str, dm.Experiment]:
+    return {"nearest": base(), "mine": base(Mine())}
+
+
 def failing() -> Mapping[str, dm.Experiment]:
     pair = dm.Pair(source=base().data.source, target=Vanished())
     return {"good": base(), "bad": replace(base(), data=pair)}
@@ -104,10 +116,18 @@ def told(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_functions_that_return_mappings_of_experiments_are_ablations(file: Path) -> None:
-    assert list(ablations(load_file(file))) == ["strategies", "failing", "empty", "uncalled", "listed", "wrong_names"]
+    assert list(ablations(load_file(file))) == [
+        "strategies",
+        "own",
+        "failing",
+        "empty",
+        "uncalled",
+        "listed",
+        "wrong_names",
+    ]
 
 
-KNOWN = "Known: empty, failing, listed, strategies, uncalled, wrong_names."
+KNOWN = "Known: empty, failing, listed, own, strategies, uncalled, wrong_names."
 MAPPING = "but must return a mapping of names to Experiments, such as {'baseline': ..., 'other': ...}."
 FOR_RAY = "is for runs on a Ray cluster: give it with --executor ray."
 USAGE = {
@@ -128,6 +148,10 @@ USAGE = {
     "ablate mine.py:strategies --workers 1 2": "--workers takes one number, but came with 2.",
     "ablate mine.py:strategies --seed=3": "--seed is not a field to change in an ablation: every variant is run with "
     "each of --seeds.",
+    "ablate mine.py:strategies --runs_root=x": "--runs-root is not a field to change in an ablation: runs lie in the "
+    "folder of the ablation; say which with --folder.",
+    "ablate mine.py:strategies --tracking.group=mine": "--tracking.group is not a field to change in an ablation: its "
+    "runs are grouped under the name of the ablation's folder; say which with --folder.",
     "ablate mine.py:strategies --anchors.k=5": "In the variant 'random': The recipe has no field --anchors.k. Did you "
     "mean --anchors.num-anchors? All fields: domainmetric ablate mine.py:strategies --help",
     "ablate mine.py:strategies --executor rey": "There is no executor 'rey'. Did you mean 'ray'? Known: local, ray.",
@@ -246,6 +270,25 @@ def test_an_ablation_runs_skips_and_goes_on(file: Path, capsys: pytest.CaptureFi
     assert (one / "report.json").is_file()
     (other,) = (path for path in runs if "random" in str(path))
     assert other.stat().st_mtime_ns == runs[other]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_arm_whose_code_was_edited_is_run_anew(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["ablate", "mine.py:own", "--seeds", "1", "--folder=out"]
+    assert main(command) == 0
+    file.write_text(FILE.replace("built as one", "built as two"))
+    capsys.readouterr()
+    assert main(command) == 0
+    words = told(capsys)
+    assert "of which 1 finished, 1 to be run" in words and "1 of them were begun before the user's code was" in words
+    assert len(list(Path("out/runs").glob("nearest-*"))) == 1
+    first, second = sorted(Path("out/runs").glob("mine-*"))
+    logs = [(folder / "worker.log").read_text() for folder in (first, second)]
+    assert "built as one" in logs[0] and "built as two" in logs[1]
+    (entry,) = (run for run in json.loads(Path("out/ablation.json").read_text())["runs"] if run["variant"] == "mine")
+    assert entry["folder"] == f"runs/{second.name}"
+    assert main(command) == 0 and "of which 2 finished" in told(capsys)
 
 
 @pytest.mark.slow

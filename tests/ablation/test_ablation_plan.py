@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from domainmetric import AllLabels, Nearest, Oracle, PixelNearest, RandomAnchors
+from domainmetric import AllLabels, Nearest, Oracle, PixelNearest, RandomAnchors, SklearnDigits, StreetDigits
 from domainmetric.ablation import runs
+from domainmetric.ablation.command import seeds_of
+from domainmetric.ablation.comparison import MOST_SEEDS
 from domainmetric.ablation.engine import check_names, conclude, opening, problem, with_found
 from domainmetric.ablation.executor import Work
 from domainmetric.ablation.plan import Ablation, Job
@@ -18,6 +20,7 @@ from domainmetric.ablation.record import RECORD, write_record
 from domainmetric.data.pair import Pair
 from domainmetric.errors import ConfigError
 from domainmetric.experiment import Experiment
+from domainmetric.recipes import load_file
 from domainmetric.runner import new_folder
 from domainmetric.serialize import user_names
 from tests import tiny
@@ -46,9 +49,25 @@ def test_names_that_no_folder_can_bear(name: str, tmp_path: Path) -> None:
         ablation(tmp_path, {name: base()})
 
 
-@pytest.mark.parametrize("name", ["nearest", "+info_max", "dann+mmd", "k=5", "0.5", "größe(2,3)"])
+@pytest.mark.parametrize("name", ["nearest", "base+info_max", "dann+mmd", "k=5", "0.5", "größe(2,3)"])
 def test_names_that_one_can(name: str, tmp_path: Path) -> None:
     assert ablation(tmp_path, {name: base()}).baseline == name
+
+
+def test_a_name_that_a_csv_file_would_change_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"'\+info_max' begins with a \+, .* Put a word before it, such as 'base\+info"
+    ):
+        ablation(tmp_path, {"nearest": base(), "+info_max": base()})
+
+
+def test_more_seeds_than_a_test_takes_are_refused_before_any_run(tmp_path: Path) -> None:
+    assert len(ablation(tmp_path, seeds=tuple(range(MOST_SEEDS))).seeds) == 40
+    with pytest.raises(ConfigError, match=r"at most 40 seeds.* there are 41\. .*One number after --seeds is a count"):
+        ablation(tmp_path, seeds=tuple(range(41)))
+    with pytest.raises(ConfigError, match="there are 2000000000"):
+        seeds_of([2_000_000_000])
+    assert (seeds_of([3]), seeds_of([7, 9]), seeds_of(None)) == ((0, 1, 2), (7, 9), (0, 1, 2, 3, 4))
 
 
 @pytest.mark.parametrize("seeds", [(), (1, 1), (-1,)])
@@ -134,6 +153,56 @@ def test_the_most_finished_of_several_runs_is_taken(tmp_path: Path) -> None:
     assert runs.find(tmp_path / "runs", [job], NAMES)[job.content].folder == first
 
 
+OWN = """
+from dataclasses import dataclass
+
+from domainmetric import Nearest, SmallCnn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Nearest):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Net(SmallCnn):
+    pass
+"""
+
+
+def test_runs_of_other_code_of_the_users_are_not_taken_for_these(tmp_path: Path) -> None:
+    file = tmp_path / "my_arms.py"
+
+    def jobs(text: str) -> list[Job]:
+        file.write_text(text)
+        own = vars(load_file(file))
+        net = own["Net"](widths=(8,))
+        data = Pair(source=StreetDigits(), target=SklearnDigits())
+        plain = replace(base(), data=data, image_size=8)
+        model = replace(plain.model, branches=replace(plain.model.branches, source=net, target=net))
+        anchors = own["Mine"]()
+        variants = {"no": plain, "arm": replace(plain, anchors=anchors), "net": replace(plain, model=model)}
+        return ablation(tmp_path, variants, seeds=(0,)).jobs(1)
+
+    before = jobs(OWN)
+    for job in before:
+        (new_folder(job.experiment) / "report.json").write_text("{}")
+    assert [work.status for work in with_found(before, find(tmp_path, before, file))] == ["finished"] * 3
+    now = jobs(OWN.replace("pass", "pass  # edited", 1))
+    found = find(tmp_path, now, file)
+    assert [work.status for work in with_found(now, found)] == ["finished", "missing", "missing"]
+    assert runs.outdated(now, found) == 2 and runs.outdated(before, found) == 0
+    told = opening(ablation(tmp_path), with_found(now, found), "2 at a time", outdated=2)
+    assert "2 of them were begun before the user's code was edited, so they begin anew." in told
+    # no source phase is shared with one of another code; that of an arm whose anchors were edited is the same
+    assert [job.source for job in now[:2]] == [job.source for job in before[:2]]
+    assert now[2].source != before[2].source
+
+
+def find(folder: Path, jobs: list[Job], file: Path) -> dict[str, runs.Found]:
+    return runs.find(folder / "runs", jobs, user_names(vars(load_file(file))))
+
+
 def test_folders_that_are_no_runs_are_left_alone(tmp_path: Path) -> None:
     (job,) = ablation(tmp_path, {"a": base()}, seeds=(0,)).jobs(1)
     for name, text in {"torn": "{", "empty": "{}", "list": "[]"}.items():
@@ -165,6 +234,12 @@ def test_a_variant_that_reads_target_labels_is_no_candidate_of_a_label_free_scor
     (score,) = scores
     assert (score["chooses"], score["best_oracle"], float(score["gap_points_oracle"])) == ("nearest", "nearest", 0.0)
     assert [one["variant"] for one in table] == ["nearest", "random", "oracle"]
+    for name in ("table.csv", "runs.csv", "differences.csv"):
+        read = csv.DictReader((tmp_path / name).read_text().splitlines())
+        assert {one["variant"] for one in read if one["oracle"] == "True"} == {"oracle"}, name
+    for name in ("table.md", "table.tex"):
+        text = (tmp_path / name).read_text()
+        assert text.count("oracle (oracle)") == 4 and "nearest (baseline)" in text, name
 
 
 def test_what_is_not_complete_is_told(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from scipy import stats
 
 from domainmetric.ablation import tables
 from domainmetric.ablation.results import COLUMNS, Row
-from domainmetric.ablation.scores import correlations, summarize_scores
+from domainmetric.ablation.scores import ScoreSummary, correlations, summarize_scores
 from domainmetric.ablation.sheets import Sheet, interval
 from domainmetric.ablation.summary import summarize
 from tests.ablation.rows import finish, row
@@ -47,6 +47,22 @@ def test_differences_are_paired_over_the_seeds_of_both() -> None:
     assert better.difference.error_ratio == pytest.approx(tuple(map(math.exp, (fmean(logs), low, high))))
     assert (better.difference.p, better.difference.p_holm) == (0.25, 0.5)
     assert (worse.difference.p, worse.difference.p_holm) == (0.5, 0.5)
+
+
+def test_a_missing_seed_keeps_its_place() -> None:
+    sheet = tables.accuracy_sheet(summarize(ROWS, NAMES, "base"), "a -> b")
+    assert sheet.columns[-1] == "each seed (0, 1, 2)"
+    assert [row[-1] for row in sheet.rows] == ["80.00, 82.00, 84.00", "90.00, 89.00, 95.00", "70.00, -, 71.00"]
+    assert "70.00, -, 71.00" in sheet.markdown() and "70.00, -, 71.00" in sheet.latex()
+
+
+def test_what_was_trained_with_target_labels_is_marked() -> None:
+    found = summarize(ROWS, NAMES, "base", oracle={"base", "better"})
+    shown = tables.sheets(found, [], "a -> b", None)
+    assert [row[0] for row in shown[0].rows] == ["base (baseline, oracle)", "better (oracle)", "worse"]
+    assert [row[0] for row in shown[1].rows] == ["better (oracle)", "worse"]
+    assert shown[1].title.startswith("Against base (oracle), ")
+    assert [record["oracle"] for record in tables.variant_records(found)] == [True, True, False]
 
 
 def test_without_a_finished_baseline_nothing_is_compared() -> None:
@@ -124,11 +140,30 @@ def test_a_score_that_orders_variants_rightly_and_one_that_does_not(tmp_path: Pa
     assert math.isnan(found["constant"].over_variants) and found["constant"].num_seeds == 0
     assert (found["good"].chooses, found["good"].gap) == ("better", 0.0)
     assert found["bad"].chooses == "worse"
-    assert found["bad"].gap == pytest.approx(100 * (fmean(BETTER) - 0.705))
+    assert found["bad"].gap == pytest.approx(100 * ((0.90 + 0.95) / 2 - 0.705))  # over seeds 0 and 2, which all have
     assert found["bad"].best == "better"
     assert tables.scores_sheet(list(found.values())).rows[0][0] == "good"
     assert [record["score"] for record in tables.score_records(list(found.values()))] == ["bad", "constant", "good"]
     assert summarize_scores([]) == []
+
+
+def test_scores_compare_variants_over_the_seeds_that_all_have(tmp_path: Path) -> None:
+    (tmp_path / "experiment.json").write_text('{"experiment": {"phases": {"one": {"steps": 0}}}}')
+    finish(tmp_path, 0.5, {}, {})
+
+    def good(*rows: Row) -> ScoreSummary:
+        found = summarize_scores([replace(one, folder=tmp_path) for one in rows])
+        return next(one for one in found if one.score == "good")
+
+    # seed 1 is hard, and the worse variant lacks it: over all of its seeds it would look better
+    both = row("better", 0, 0.9), row("better", 1, 0.5)
+    one = good(*both, row("worse", 0, 0.8))
+    assert (one.chooses, one.best, one.accuracy, one.gap, one.num_shared) == ("better", "better", 0.9, 0.0, 1)
+    assert "over the 1 seed that all these variants have finished" in tables.scores_sheet([one]).note
+    none = good(row("better", 0, 0.9), row("worse", 1, 0.8))
+    assert (none.chooses, none.best, none.num_shared) == (None, None, 0)
+    assert tables.scores_sheet([none]).rows[0][3:] == ("-", "-", "-")
+    assert tables.score_records([none])[0]["chooses"] is None
 
 
 def test_correlations_over_checkpoints_look_at_the_last_phase_alone() -> None:

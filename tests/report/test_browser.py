@@ -42,11 +42,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """An ablation's page, a single run's, and that of a run whose target has no labels."""
+    """An ablation's page, a single run's, that of a run whose target has no labels, and of an ablation with a gap."""
     ablation = make(ablation_folder(tmp_path_factory.mktemp("ablation")), names=NAMES)
     run = make(run_folder(tmp_path_factory.mktemp("run") / "run", matches=False), names=NAMES)
     unlabelled = make(run_folder(tmp_path_factory.mktemp("unlabelled") / "run", labelled=False), names=NAMES)
-    return {"ablation": ablation.page, "run": run.page, "unlabelled": unlabelled.page}
+    folder = ablation_folder(tmp_path_factory.mktemp("gap"))
+    (folder / "runs/v1-s0/report.json").unlink()
+    gap = make(folder, names=NAMES)
+    return {"ablation": ablation.page, "run": run.page, "unlabelled": unlabelled.page, "gap": gap.page}
 
 
 @pytest.fixture
@@ -112,6 +115,11 @@ def test_it_loads_without_complaint_and_without_a_request(show: Open, which: str
     for summary in page.locator("#curves summary").all():
         summary.click()
     assert page.locator("#curves svg path").count() > 0
+
+
+def test_a_missing_seed_keeps_its_place(show: Open) -> None:
+    page = show("gap")
+    assert column(page, "each seed (0, 1)") == ["60.0 · 62.0", f"{ABSENT} · 82.0", f"{ABSENT} · {ABSENT}"]
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -243,6 +244,42 @@ def test_a_run_without_matches_says_so(tmp_path: Path) -> None:
     assert made.notes == tuple(data["notes"]) and "did not keep their matches" in made.notes[0]
 
 
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def altered(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:60] + bytes(byte ^ 255 for byte in content[60:200]) + content[200:])
+
+
+def of_other_arrays(path: Path) -> None:
+    np.savez(path, other=np.zeros(3))
+
+
+@pytest.mark.parametrize("damage", [cut_off, emptied, altered, of_other_arrays])
+def test_a_damaged_file_costs_its_part_of_the_page_alone(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    folder = ablation_folder(tmp_path / "a")
+    for name in ("v0-s0/matches.npz", "v0-s0/projection.npz", "v1-s0/embeddings.npz"):
+        damage(folder / "runs" / name)
+    made = make(folder, names=NAMES)
+    data = Parsed(made).data
+    assert [strategy["run"] for strategy in data["anchors"]["strategies"]] == [2]
+    (variant,) = data["map"]["variants"]
+    assert variant["run"] == 0 and variant["tsne"] is None
+    for start, end in (
+        ("matches.npz of pixel, seed 0, cannot be read (", "), so the anchor browser lacks it."),
+        ("projection.npz of pixel, seed 0, cannot be read (", "), so its map is by PCA."),
+        ("embeddings.npz of nearest, seed 0, cannot be read (", "), so the embedding map lacks it."),
+    ):
+        assert sum(note.startswith(start) and note.endswith(end) for note in made.notes) == 1
+    assert data["notes"] == list(made.notes)
+
+
 def test_images_that_are_not_those_of_the_run_are_not_shown(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run")
     written = json.loads((folder / "experiment.json").read_text())
@@ -389,6 +426,11 @@ def test_where_the_data_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     run = read(folder).runs[0]
     assert Images(data_root=None, names={}, notes=[]).root(run) == Path("/from/the/record")
     assert Images(data_root=Path("/given"), names={}, notes=[]).root(run) == Path("/given")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    written["experiment"]["data_root"] = to_json(tmp_path / "data")
+    assert written["experiment"]["data_root"] == {"path": "~/data"}
+    write(folder / "experiment.json", written)
+    assert Images(data_root=None, names={}, notes=[]).root(read(folder).runs[0]) == tmp_path / "data"
 
 
 def test_sizes_agree_with_the_tiny_pair() -> None:

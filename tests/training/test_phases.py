@@ -8,11 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from domainmetric.errors import Interrupted
 from domainmetric.experiment import BestScore, Experiment
 from domainmetric.metrics.selection import Entropy
-from domainmetric.training.checkpoint import read_json
+from domainmetric.models.network import Tied
+from domainmetric.models.own import OwnBackbone
+from domainmetric.recipes import load_file
+from domainmetric.training.checkpoint import read_json, read_tensors, write_tensors
 from domainmetric.training.phase_lock import alone
 from domainmetric.training.tracking import read_log
 from tests import tiny
@@ -68,6 +72,41 @@ def test_what_the_phase_depends_on_is_part_of_its_key(change: str, tmp_path: Pat
         "data": lambda: replace(experiment, data=replace(experiment.data, source=tiny.Colored(num_train=324))),
     }[change]()
     assert report(train(changed))["reused"] == []
+
+
+NET = """
+from torch import nn
+
+
+def my_net(channels, image_size):
+    return nn.Sequential(nn.Conv2d(channels, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+"""
+
+
+def test_an_edit_of_the_users_network_is_part_of_the_key(tmp_path: Path) -> None:
+    def reused(text: str) -> list[str]:
+        file = tmp_path / "my_net.py"
+        file.write_text(text)
+        own = OwnBackbone(function=vars(load_file(file))["my_net"], num_features=16)
+        plain = short(tiny.experiment(tmp_path))
+        return report(train(replace(plain, model=replace(plain.model, branches=Tied(shared=own)))))["reused"]
+
+    assert [reused(NET), reused(NET)] == [[], ["source"]]
+    assert reused(NET.replace("nn.ReLU()", "nn.Tanh()")) == []
+    assert reused(NET.replace("3, padding=1", "5, padding=2")) == []
+
+
+def test_a_stored_phase_of_another_network_is_trained_anew(tmp_path: Path) -> None:
+    experiment = short(tiny.experiment(tmp_path))
+    first = train(experiment)
+    (store,) = (tmp_path / ".phases").glob("[!.]*")
+    tensors, facts = read_tensors(store)
+    name = list(tensors)[-1]
+    other = {key: torch.full_like(value, 7) for key, value in tensors.items()} | {name: tensors[name][..., :1]}
+    write_tensors(store, other, facts)
+    second = train(experiment)
+    assert report(second)["reused"] == [] and same(weights(first), weights(second))
+    assert report(train(experiment))["reused"] == ["source"]
 
 
 def test_an_interrupted_phase_is_not_stored(tmp_path: Path) -> None:

@@ -44,13 +44,18 @@ const deviation = (values) => {
   return Math.sqrt(values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1));
 };
 
+// The seeds of all runs, in order: a run that is missing still has its place among them.
+const seedsOfRuns = () => [...new Set(data.runs.map((run) => run.seed).filter((seed) => seed !== null))].toSorted((a, b) => a - b);
+
 // One row for each variant: its finished runs' values of each column.
 function variantRows() {
+  const seeds = seedsOfRuns();
   return data.variants.map((name, variant) => {
     const runs = data.runs.filter((run) => run.variant === variant);
     const finished = runs.filter((run) => run.values.some((value) => value !== null));
     const values = data.columns.map((_, column) => finished.map((run) => run.values[column]).filter((value) => value !== null));
-    return { name, variant, runs, finished, values };
+    const bySeed = seeds.map((seed) => finished.find((run) => run.seed === seed)?.values[0] ?? null);
+    return { name, variant, runs, finished, values, bySeed };
   });
 }
 
@@ -81,7 +86,7 @@ function variantTable() {
     columns.push(
       statistic("deviation, points", "points", (row) => deviation(row.values[0])),
       statistic("minimum", "percent", (row) => (row.values[0].length ? Math.min(...row.values[0]) : null)),
-      { title: "each seed", key: average(0), text: (row) => h("span", { class: "faint" }, row.values[0].map((value) => (100 * value).toFixed(1)).join(" · ")) },
+      { title: `each seed (${seedsOfRuns().join(", ")})`, key: average(0), text: (row) => h("span", { class: "faint" }, row.bySeed.map((value) => (value === null ? "–" : (100 * value).toFixed(1))).join(" · ")) },
       statistic("runs below 90%", "share", (row) => (row.values[0].length ? mean(row.values[0].map((value) => Number(value < 0.9))) : null)),
     );
   }
