@@ -15,7 +15,7 @@ from torch import Tensor
 from domainmetric import durable
 from domainmetric.audit.record import audit_run
 from domainmetric.data.looked_once import looked_once
-from domainmetric.errors import ConfigError, Damaged, Interrupted, NotWritten, OtherMachine, RunFolderError
+from domainmetric.errors import ConfigError, Damaged, Interrupted, NotRead, NotWritten, OtherMachine, RunFolderError
 from domainmetric.experiment import Experiment
 from domainmetric.reporting import draw, summarize
 from domainmetric.serialize import from_json, known_names, to_json
@@ -31,6 +31,7 @@ from domainmetric.training.evaluation import Look
 from domainmetric.training.final import EMBEDDINGS, MATCHES, Final, final_matches, matches_table, save_arrays
 from domainmetric.training.phases import (
     CHECKPOINT,
+    DAMAGED,
     MODEL,
     PREVIOUS,
     SELECTED,
@@ -89,10 +90,10 @@ def record_in_folder(experiment: Experiment, record: Mapping[str, Any]) -> Path:
 
 @contextmanager
 def continuable(folder: Path) -> Iterator[None]:
-    """Within it, Interrupted and NotWritten say how the run goes on, once it has a record."""
+    """Within it, Interrupted, NotRead and NotWritten say how the run goes on, once it has a record."""
     try:
         yield
-    except (Interrupted, NotWritten) as stopped:
+    except (Interrupted, NotRead, NotWritten) as stopped:
         if not (folder / run_folder.EXPERIMENT).is_file():
             raise
         raise type(stopped)(f"{stopped} Continue with: domainmetric resume {folder}") from stopped
@@ -130,6 +131,7 @@ def carry_out(
             work(folder, experiment, fabric, team, accept_changes=accept_changes)
         for name in (CHECKPOINT, PREVIOUS):
             durable.remove(folder / name)
+            durable.remove(folder / f"{name}{DAMAGED}")
     team.wait()
     return folder
 
@@ -223,7 +225,7 @@ def start(session: Session) -> tuple[Record, dict[str, Tensor] | None]:
             session.log.cut_back(record.log_size)
         except Damaged as error:
             session.log.event("checkpoint damaged", f"{error} The run goes on from the one before, or else anew.")
-            durable.remove(path)
+            durable.rename(path, path.with_name(f"{name}{DAMAGED}"))
             continue
         except TypeError as error:  # a record of other fields
             raise RunFolderError(

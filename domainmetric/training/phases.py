@@ -36,6 +36,8 @@ from domainmetric.training.target_anchors import TargetAnchors
 from domainmetric.training.tracking import of_process, read_log
 
 CHECKPOINT, PREVIOUS, MODEL = "checkpoint.safetensors", "checkpoint.previous.safetensors", "model.safetensors"
+DAMAGED = ".damaged"
+"""What is added to the name of a checkpoint whose bytes are other than those that were written."""
 SELECTED = "selected"
 """The checkpoint's copy of the weights that are reported so far."""
 

@@ -86,7 +86,7 @@ class Log:
         The file is replaced in one move, so a crash leaves the old log or the new one; with nothing to forget it stays.
         Raises Damaged where the log is shorter, or where a line does not end there.
         """
-        content = self.path.read_bytes()
+        content = durable.read(self.path)
         if len(content) < size or (size and content[size - 1 : size] != b"\n"):
             raise Damaged(
                 f"{self.path} is damaged: its checkpoint knows {size} bytes of it in whole lines, but it has "
@@ -121,12 +121,12 @@ class Log:
 def read_log(run: Path, begin: int = 0) -> list[dict[str, Any]]:
     """All records of a run, in order, from the byte `begin` on.
 
-    Raises RunFolderError if there is no log or one of its whole lines is damaged.
+    Raises RunFolderError if there is no log, the disk does not give it, or one of its whole lines is damaged.
     """
     path = run / LOG_NAME
     if not path.is_file():
         raise RunFolderError(f"{run} is not a run folder: it holds no {LOG_NAME}.")
-    return [_decode(path, line) for line in _whole_lines(path.read_bytes()[begin:])]
+    return [_decode(path, line) for line in _whole_lines(durable.read(path)[begin:])]
 
 
 def history(run: Path) -> dict[str, tuple[list[int], list[float]]]:
