@@ -65,7 +65,8 @@ def run_phase(session: Session, record: Record, saved: dict[str, Tensor] | None)
         state = train_phase(session, record, saved)
         if not session.team.leads:
             return state
-        told = [line for line in read_log(session.folder) if not of_process(line) and line["kind"] != "end"]
+        lines = read_log(session.folder, record.phase_began)  # not the audit, which each run takes of its own data
+        told = [line for line in lines if not of_process(line) and line["kind"] != "end"]
         facts = {"run": session.folder.name, "seconds": record.seconds[name], "log": told}
         write_tensors(store, network_tensors(session.network), facts)
         return state

@@ -21,7 +21,7 @@ LOG_NAME = "log.jsonl"
 TIMES = frozenset({"time", "seconds", "anchors/match_ms", "anchors/refresh_seconds", "peak_memory_mb"})
 """Names of values that tell a time, or how much memory was used. They alone may differ between two runs of one
 experiment on one machine."""
-OF_PROCESS = frozenset({"resumed", "checkpoint damaged", "changes accepted", "phase awaited", "wandb"})
+OF_PROCESS = frozenset({"resumed", "checkpoint damaged", "changes accepted", "phase awaited", "phase reused", "wandb"})
 """Events that tell of a process rather than of the training."""
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
