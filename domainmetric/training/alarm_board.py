@@ -105,7 +105,9 @@ class AlarmBoard:
 
     def raise_alarm(self, name: str, alarm: Alarm, finding: Finding, step: int) -> None:
         """Tell a finding, and do what its alarm says."""
-        exchanged = self.exchange(list(self.state.objective.terms)) if alarm.action == "fallback" else []
+        done = {term for entry in self.told for term in entry["exchanged"]}  # each term once, whatever is found later
+        left = [term for term in self.state.objective.terms if term not in done]
+        exchanged = self.exchange(left) if alarm.action == "fallback" else []
         entry: Told = {
             "phase": self.phase,
             "step": step,

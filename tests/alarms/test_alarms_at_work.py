@@ -12,6 +12,7 @@ import torch
 from domainmetric.alarms.collapse import Collapse
 from domainmetric.alarms.non_finite import NonFinite
 from domainmetric.alignment import mmd
+from domainmetric.alignment.dann import Dann
 from domainmetric.errors import Alarmed
 from domainmetric.experiment import Experiment
 from domainmetric.losses.order import FirstOrder, SecondOrder
@@ -77,6 +78,23 @@ def test_a_fallback_exchanges_terms_and_a_resume_knows_it(tmp_path: Path, monkey
     folder = go_on(train(replace(experiment, runs_root=tmp_path / "b"), after(4 + 5)))
     assert same(weights(folder), weights(undisturbed)) and told(folder) == told(undisturbed)
     assert alarms(folder) == alarms(undisturbed)
+
+
+def test_a_second_finding_lowers_an_adversarial_weight_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Term] = []
+    monkeypatch.setattr(objective.Objective, "forward", _watching(objective.Objective.forward, seen))
+    dann = Term(part=Dann(hidden=16), weight=0.3)
+    experiment = calm(tmp_path / "a", replace(EVERYTHING, action="fallback"), dann=dann)
+    undisturbed = train(experiment)
+    assert [record["exchanged"] for record in alarms(undisturbed)] == [[], ["dann"], []]
+    weights_seen = [term.weight for term in seen if isinstance(term.part, Dann)]
+    assert weights_seen[0] == 0.3 and weights_seen[-1] == pytest.approx(0.03)
+    seen.clear()
+    folder = go_on(train(replace(experiment, runs_root=tmp_path / "b"), after(4 + 7)))  # both were found before
+    assert [term.weight for term in seen if isinstance(term.part, Dann)] == weights_seen
+    assert same(weights(folder), weights(undisturbed)) and alarms(folder) == alarms(undisturbed)
 
 
 def _watching(original: Any, seen: list[Term]) -> Any:
