@@ -16,6 +16,7 @@ from typing import Any
 
 from domainmetric import durable
 from domainmetric.errors import Damaged, DataError, RunFolderError
+from domainmetric.serialize import without_home
 
 LOG_NAME = "log.jsonl"
 TIMES = frozenset({"time", "seconds", "anchors/match_ms", "anchors/refresh_seconds", "peak_memory_mb"})
@@ -64,8 +65,8 @@ class Log:
         self._write("summary", values=dict(values))
 
     def event(self, name: str, text: str) -> None:
-        """Something that happened, in one sentence."""
-        self._write("event", name=name, text=text)
+        """Something that happened, in one sentence; the user's home folder is not named in it."""
+        self._write("event", name=name, text=without_home(text, prose=True))
 
     def alarm(self, step: int, told: Mapping[str, object]) -> None:
         """An alarm that was raised at a step of the run: a record of its own kind."""
