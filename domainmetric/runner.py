@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 from domainmetric import durable
+from domainmetric.alarms.default import left_out
 from domainmetric.audit.record import audit_run
 from domainmetric.data.looked_once import looked_once
 from domainmetric.errors import ConfigError, Damaged, Interrupted, NotRead, NotWritten, OtherMachine, RunFolderError
@@ -208,9 +209,19 @@ def start_together(session: Session) -> tuple[Record, dict[str, Tensor] | None]:
         if saved is None:
             session.network.load_pretrained()
             audit_run(session)
+            tell_alarms_off(session)
     team.wait()
     team.align(values_of(session.network))
     return record, saved
+
+
+def tell_alarms_off(session: Session) -> None:
+    """Name the alarms of the default that the experiment leaves out: they may be missing by accident."""
+    off = left_out(session.experiment.alarms)
+    if off:
+        text = f"Alarms that are off: {', '.join(off)}."
+        session.log.event("alarms off", text)
+        session.progress.tell(text)
 
 
 def start(session: Session) -> tuple[Record, dict[str, Tensor] | None]:
