@@ -13,6 +13,7 @@ from data_prep.blend import Photographs
 from data_prep.official import known_datasets
 from data_prep.pipeline import prepare
 from domainmetric.errors import DomainMetricError, UsageError
+from domainmetric.escaping import visible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DomainMetricError, OSError, KeyboardInterrupt) as error:
         if options.debug:
             raise
-        print(_explained(error), file=sys.stderr)
+        print(visible(_explained(error)), file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.formats import STREAM_ERRORS, idx_in, image_set, named, unreadable
-from data_prep.limits import MAX_DOWNLOAD
 from domainmetric.data.domain import SPLITS, Split
 from domainmetric.errors import DataError
 from domainmetric.types import ImageSet
@@ -19,21 +19,30 @@ from domainmetric.types import ImageSet
 ARCHIVE = "gzip.zip"
 """The publisher's file. It holds six splittings of EMNIST; here that of the digits is read, four members of it."""
 EXPECTED = "a zip archive with EMNIST's digits in it"
+MAX_DIRECTORY = 2**20
+"""Bytes of the list of members; the official one names a few dozen."""
 
 
 def read_emnist(paths: Mapping[str, Path]) -> dict[Split, ImageSet]:
     """EMNIST's digits from `gzip.zip`, as upright as MNIST's. Raises DataError."""
     path = paths[ARCHIVE]
-    if path.stat().st_size > MAX_DOWNLOAD:  # a list of members is read whole, and may be as long as the file
-        raise DataError(f"{path} has more than {MAX_DOWNLOAD:,} bytes, and is no official file. Fetch it again.")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _Bounded(path) as file, zipfile.ZipFile(file) as archive:
             return {split: _split(archive, path, split) for split in SPLITS}
     except DataError:
         raise
     # RuntimeError: a member is encrypted, or packed in a way that zipfile does not know
     except (*STREAM_ERRORS, zipfile.BadZipFile, RuntimeError, ValueError, OverflowError) as error:
         unreadable(path, EXPECTED, named(error), error)
+
+
+class _Bounded(io.FileIO):
+    """A file of which little is read at once: ZipFile reads the list of members whole, however long it says it is."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MAX_DIRECTORY:
+            raise OSError(f"{size:,} bytes of it, such as its list of members, are above {MAX_DIRECTORY:,}")
+        return super().read(size) or b""
 
 
 def _split(archive: zipfile.ZipFile, path: Path, split: Split) -> ImageSet:

@@ -12,7 +12,7 @@ import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ EXPECTED = "a packed tar archive with mnist_m/mnist_m_train, mnist_m/mnist_m_tes
 MAX_MEMBERS, MAX_PICTURE, MAX_LABELS, MAX_SIDE = 100_000, 2**14, 2**22, 64
 """Members of the archive, bytes of a picture and of a list of labels, pixels of a side. The official archive has some
 68,000 members, 32x32 pictures of some 3,000 bytes, and lists of less than a million."""
+MAX_HEADER = 2**16
+"""Bytes of what stands beside a member, such as a long name; the official archive has none."""
 MAX_ARCHIVE = MAX_MEMBERS * 2**12
 """Bytes of the unpacked archive; the official one has some 270 million."""
 
@@ -66,7 +68,10 @@ def read_mnistm(paths: Mapping[str, Path]) -> dict[Split, ImageSet]:
 
 def _members(path: Path) -> Iterator[tuple[str, str | None, bytes]]:
     """Split, name (None for the list of labels) and content of each member that belongs here, in one pass."""
-    with gzip.open(path) as unpacked, tarfile.open(fileobj=cast(Any, _Bounded(unpacked)), mode="r|") as archive:
+    with (
+        gzip.open(path) as unpacked,
+        tarfile.open(fileobj=cast(Any, _Bounded(unpacked)), mode="r|", tarinfo=_Member) as archive,
+    ):
         for number, member in enumerate(archive):
             if number >= MAX_MEMBERS:
                 raise DataError(f"{path} holds more than {MAX_MEMBERS:,} members. Fetch the file again.")
@@ -79,6 +84,19 @@ def _members(path: Path) -> Iterator[tuple[str, str | None, bytes]]:
             stream = archive.extractfile(member)
             assert stream is not None  # a regular file
             yield split, name, stream.read()
+
+
+class _Member(tarfile.TarInfo):
+    """A header; one that is followed by a long name or by other additions must be short, since those are read whole."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
+        found = super().frombuf(buf, encoding, errors)
+        if found.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("a member is sparse")
+        if found.type not in tarfile.REGULAR_TYPES and found.size > MAX_HEADER:
+            raise tarfile.ReadError(f"a header has {found.size:,} bytes, above {MAX_HEADER:,}")
+        return found
 
 
 class _Bounded:

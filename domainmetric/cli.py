@@ -129,7 +129,7 @@ def prepare(experiment: Experiment, missing: DataNotPrepared) -> None:
     names = [d.name for d in (experiment.data.source, experiment.data.target) if d.name in known_datasets()]
     if missing.domain not in names:
         raise missing
-    print(f"Prepared data is missing in {missing.root}; preparing {' and '.join(names)}.", file=sys.stderr)
+    print(visible(f"Prepared data is missing in {missing.root}; preparing {' and '.join(names)}."), file=sys.stderr)
     try:
         prepare_stores(names, Path(str(missing.root)))
     except DomainMetricError as error:
@@ -190,7 +190,7 @@ def inspect_command(words: list[str]) -> None:
     except DataNotPrepared as missing:
         prepare(experiment, missing)
         found = inspect(experiment, place)
-    print(found.text)
+    print(visible(found.text))
     print(found.sheet)
 
 

@@ -20,7 +20,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeVar
 
-from domainmetric.errors import NotWritten
+from domainmetric.errors import NotRead, NotWritten
 
 T = TypeVar("T")
 
@@ -28,6 +28,7 @@ PASSING = frozenset({errno.EIO, errno.EINTR, errno.EAGAIN})
 """Errors after which the same may succeed."""
 PAUSES_S = (0.05, 0.2, 0.8)
 """How long to wait before each further attempt; then it is given up."""
+PASSING_READS = PASSING | {errno.ESTALE, errno.EMFILE, errno.ENFILE}
 PARTIAL = ".partial"
 
 _muted: ContextVar[bool] = ContextVar("domainmetric_muted", default=False)
@@ -87,6 +88,24 @@ def write(path: Path, payload: bytes, *, keep: Path | None = None) -> None:
         raise
 
 
+def read(path: Path) -> bytes:
+    """What a file holds; tried a few times where the error may pass. Raises FileNotFoundError, and NotRead."""
+    for pause in (*PAUSES_S, None):
+        try:
+            with os.fdopen(os.open(path, os.O_RDONLY), "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if pause is None or error.errno not in PASSING_READS:
+                raise NotRead(
+                    f"Could not read {path}: {error.strerror or error}. Nothing was deleted. Mend the disk, or the "
+                    "permissions, and try again."
+                ) from error
+            time.sleep(pause)
+    raise AssertionError("the last pause is None")
+
+
 def put(handle: int, payload: bytes) -> None:
     """Write all of it, in as many pieces as the system takes it in."""
     rest = memoryview(payload)
@@ -143,6 +162,18 @@ def remove(path: Path) -> None:
     persist(path, attempt)
 
 
+def rename(path: Path, target: Path) -> None:
+    """Give a file another name; what bore that one goes."""
+    if _muted.get():
+        return
+
+    def attempt() -> None:
+        os.replace(path, target)
+        sync_folder(path.parent)
+
+    persist(path, attempt)
+
+
 def sweep(folder: Path) -> None:
     """Delete what writers that were killed left half-written below a folder."""
     for path in folder.rglob(f".*{PARTIAL}"):
@@ -156,7 +187,7 @@ class Growing:
         """Open or make the file; a torn last line does not count, and goes with the next line that is added."""
         self.path = Path(os.devnull) if _muted.get() else path
         self._handle: int | None = self._open()
-        self.size = self.path.read_bytes().rfind(b"\n") + 1
+        self.size = read(self.path).rfind(b"\n") + 1
         """Bytes in whole lines."""
 
     @property
@@ -177,13 +208,13 @@ class Growing:
         self.size += len(line)
 
     def sync(self) -> None:
-        """Flush it to the disk. Raises NotWritten."""
+        """Flush it to the disk. Raises NotWritten, or NotRead."""
         if _muted.get():
             return
         try:
             os.fsync(self._open_handle())
         except OSError:  # the system may have dropped pages: those that are still in memory are written anew
-            self.replace(self.path.read_bytes()[: self.size])
+            self.replace(read(self.path)[: self.size])
 
     def replace(self, content: bytes) -> None:
         """Exchange all lines for others, in one move. Raises NotWritten."""
@@ -194,7 +225,7 @@ class Growing:
             write(self.path, content)
         finally:
             self._handle = self._open()
-            self.size = self.path.read_bytes().rfind(b"\n") + 1
+            self.size = read(self.path).rfind(b"\n") + 1
 
     def close(self) -> None:
         """Take nothing more. Twice is once."""

@@ -60,6 +60,10 @@ class Damaged(RunFolderError):
     """A file of a run folder does not hold what was written there."""
 
 
+class NotRead(RunFolderError):
+    """The disk refused to give a file of a run folder. The file may be good all the same, and stays."""
+
+
 class NotWritten(RunFolderError):
     """The disk refused a file of a run folder. What was written before is kept, so that the run can be resumed."""
 

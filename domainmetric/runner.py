@@ -13,9 +13,10 @@ from rich.console import Console
 from torch import Tensor
 
 from domainmetric import durable
+from domainmetric.alarms.default import left_out
 from domainmetric.audit.record import audit_run
 from domainmetric.data.looked_once import looked_once
-from domainmetric.errors import ConfigError, Damaged, Interrupted, NotWritten, OtherMachine, RunFolderError
+from domainmetric.errors import ConfigError, Damaged, Interrupted, NotRead, NotWritten, OtherMachine, RunFolderError
 from domainmetric.experiment import Experiment
 from domainmetric.reporting import draw, summarize
 from domainmetric.serialize import from_json, known_names, to_json
@@ -39,6 +40,7 @@ from domainmetric.training.final import (
 )
 from domainmetric.training.phases import (
     CHECKPOINT,
+    DAMAGED,
     MODEL,
     PREVIOUS,
     SELECTED,
@@ -97,10 +99,10 @@ def record_in_folder(experiment: Experiment, record: Mapping[str, Any]) -> Path:
 
 @contextmanager
 def continuable(folder: Path) -> Iterator[None]:
-    """Within it, Interrupted and NotWritten say how the run goes on, once it has a record."""
+    """Within it, Interrupted, NotRead and NotWritten say how the run goes on, once it has a record."""
     try:
         yield
-    except (Interrupted, NotWritten) as stopped:
+    except (Interrupted, NotRead, NotWritten) as stopped:
         if not (folder / run_folder.EXPERIMENT).is_file():
             raise
         raise type(stopped)(f"{stopped} Continue with: domainmetric resume {folder}") from stopped
@@ -138,6 +140,7 @@ def carry_out(
             work(folder, experiment, fabric, team, accept_changes=accept_changes)
         for name in (CHECKPOINT, PREVIOUS):
             durable.remove(folder / name)
+            durable.remove(folder / f"{name}{DAMAGED}")
     team.wait()
     return folder
 
@@ -214,9 +217,19 @@ def start_together(session: Session) -> tuple[Record, dict[str, Tensor] | None]:
         if saved is None:
             session.network.load_pretrained()
             audit_run(session)
+            tell_alarms_off(session)
     team.wait()
     team.align(values_of(session.network))
     return record, saved
+
+
+def tell_alarms_off(session: Session) -> None:
+    """Name the alarms of the default that the experiment leaves out: they may be missing by accident."""
+    off = left_out(session.experiment.alarms)
+    if off:
+        text = f"Alarms that are off: {', '.join(off)}."
+        session.log.event("alarms off", text)
+        session.progress.tell(text)
 
 
 def start(session: Session) -> tuple[Record, dict[str, Tensor] | None]:
@@ -231,7 +244,7 @@ def start(session: Session) -> tuple[Record, dict[str, Tensor] | None]:
             session.log.cut_back(record.log_size)
         except Damaged as error:
             session.log.event("checkpoint damaged", f"{error} The run goes on from the one before, or else anew.")
-            durable.remove(path)
+            durable.rename(path, path.with_name(f"{name}{DAMAGED}"))
             continue
         except TypeError as error:  # a record of other fields
             raise RunFolderError(

@@ -49,10 +49,14 @@ def to_json(value: Any) -> Any:
     )
 
 
-def without_home(text: str, called: str = "~") -> str:
-    """Text in which the user's home folder, whose name is no business of what is kept or sent, is called otherwise."""
+def without_home(text: str, called: str = "~", *, prose: bool = False) -> str:
+    """Text in which the user's home folder, whose name is no business of what is kept or sent, is called otherwise.
+
+    In `prose` quotes, spaces and punctuation may follow its name; in a path they would make it another folder's.
+    """
     home = re.escape(str(Path.home()).rstrip("/"))
-    return re.sub(rf"(?<![\w.~-]){home}(?=/|$)", lambda _: called, text) if home else text
+    end = r"(?![\w-]|\.\w)" if prose else r"(?=/|$)"
+    return re.sub(rf"(?<![\w.~-]){home}{end}", lambda _: called, text) if home else text
 
 
 def import_name(value: type | Callable[..., Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from domainmetric import durable
-from domainmetric.errors import NotWritten
+from domainmetric.errors import NotRead, NotWritten
 
 
 class Failing:
@@ -96,6 +96,37 @@ def test_the_file_before_is_kept_under_another_name(tmp_path: Path) -> None:
     for content in (b"1", b"2", b"3"):
         durable.write(tmp_path / "a", content, keep=tmp_path / "b")
     assert [(tmp_path / name).read_bytes() for name in "ab"] == [b"3", b"2"]
+
+
+@pytest.mark.parametrize("error", sorted(durable.PASSING_READS))
+def test_a_passing_error_of_reading_is_met_by_trying_again(
+    error: int, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durable, "os", Failing("open", error, len(durable.PAUSES_S)))
+    assert durable.read(path) == b"old"
+
+
+@pytest.mark.parametrize(("error", "calls"), [(errno.EIO, 4), (errno.EACCES, 1)])
+def test_what_cannot_be_read_is_named_and_stays(
+    error: int, calls: int, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = Failing("open", error, 1000)
+    monkeypatch.setattr(durable, "os", fault)
+    with pytest.raises(NotRead, match=r"Could not read .*a\.json: .*Nothing was deleted"):
+        durable.read(path)
+    assert (path.read_bytes(), fault.calls) == (b"old", calls)
+
+
+def test_what_is_not_there_is_told_by_its_usual_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        durable.read(tmp_path / "none")
+
+
+def test_a_renamed_file_takes_the_place_of_another(tmp_path: Path) -> None:
+    for name in "ab":
+        durable.write(tmp_path / name, name.encode())
+    durable.rename(tmp_path / "a", tmp_path / "b")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("b", b"a")]
 
 
 def test_what_killed_writers_left_is_swept(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from domainmetric.errors import DomainMetricError, Interrupted, OtherMachine
+from domainmetric.serialize import without_home
 from domainmetric.team.process import told_elsewhere
 
 LOG = "worker.log"
@@ -90,14 +91,14 @@ def main() -> int:
     except DomainMetricError as error:
         return 0 if told_elsewhere(error) else failed(str(error))
     except Exception as error:
-        traceback.print_exc()
+        sys.stderr.write(without_home(traceback.format_exc(), prose=True))
         return failed(f"{type(error).__name__}: {error}")
     return 0
 
 
 def failed(why: str) -> int:
-    """Tell why, on one line."""
-    sys.stderr.write(" ".join(why.split()) + "\n")
+    """Tell why, on one line, which is kept: so the user's home folder is not named in it."""
+    sys.stderr.write(without_home(" ".join(why.split()), prose=True) + "\n")
     return 1
 
 

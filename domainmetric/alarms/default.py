@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from domainmetric.alarms.anchors import DeadAnchors
 from domainmetric.alarms.base import Alarm
 from domainmetric.alarms.below_source import BelowSource
@@ -29,3 +31,9 @@ def default_alarms() -> dict[str, Alarm]:
         "divergence": Divergence(),
         "below_source": BelowSource(),
     }
+
+
+def left_out(alarms: Mapping[str, Alarm]) -> list[str]:
+    """The default alarms that are not among these, neither by name nor by kind."""
+    kinds = {type(alarm) for alarm in alarms.values()}
+    return [name for name, alarm in default_alarms().items() if name not in alarms and type(alarm) not in kinds]

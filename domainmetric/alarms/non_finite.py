@@ -15,7 +15,8 @@ class NonFinite(Alarm):
     """A loss or gradient that is NaN or infinite. The batch is saved, and no weight is moved by it.
 
     On a CPU every step is examined. On a GPU that would make the program wait for the device: there `skip` does so, and
-    `stop` looks at the readings and before each checkpoint, which therefore never holds a spoiled state.
+    `stop` looks at the readings, and before each look and each checkpoint, which therefore never holds a spoiled state;
+    what it saves then is the batch of the latest step, and the file bears the numbers of both.
     """
 
     action: Action = "stop"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,8 @@ from domainmetric.errors import DataError
 from domainmetric.types import check_images
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+MAX_BYTES = 2**29
+"""Of a file. It is read whole, and a pipe or a device has no end."""
 
 Picture = Image.Image | str | Path | NDArray[np.uint8] | Tensor
 Pictures = Picture | Sequence[Picture] | DataLoader[Any]
@@ -189,6 +192,10 @@ def read(picture: Picture) -> UInt8[Tensor, "h w c"]:
         check_images(values[None])
         return values
     try:
+        status = os.stat(picture)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+            what = f"one of {status.st_size:,}" if stat.S_ISREG(status.st_mode) else "none"
+            raise ValueError(f"it must be a file of at most {MAX_BYTES:,} bytes, but is {what}. Take it out")
         with open(picture, "rb") as file:
             content = file.read()  # at once: Pillow would ask for it piece by piece
         with Image.open(io.BytesIO(content)) as image:

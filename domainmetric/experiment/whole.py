@@ -71,7 +71,8 @@ class Experiment:
     evaluation: Evaluation = field(default_factory=Evaluation)
     """Looks at the model during and after the run."""
     alarms: dict[str, Alarm] = field(default_factory=default_alarms)
-    """What watches the training, by name; the default is all there is, and an empty mapping is silence."""
+    """What watches the training, by name; the default is all there is, and an empty mapping is silence. A mapping of
+    one's own replaces the default, and a run begins by naming those that it leaves out."""
     runtime: Runtime = field(default_factory=Runtime)
     """Device, precision, threads."""
     tracking: Tracking = field(default_factory=Tracking)

@@ -44,7 +44,8 @@ class AlarmBoard:
     told: list[Told] = field(default_factory=list)
     stopped: Alarmed | None = None
     """What stops the run after this step, if anything does."""
-    _last: tuple[Step, dict[str, Tensor]] | None = None
+    _last: tuple[int, Step, dict[str, Tensor]] | None = None
+    """Number of the latest step, counted from 0, what it looked at, and its losses."""
 
     def __post_init__(self) -> None:
         guards = [alarm for alarm in self.alarms.values() if isinstance(alarm, NonFinite)]
@@ -105,7 +106,9 @@ class AlarmBoard:
 
     def raise_alarm(self, name: str, alarm: Alarm, finding: Finding, step: int) -> None:
         """Tell a finding, and do what its alarm says."""
-        exchanged = self.exchange(list(self.state.objective.terms)) if alarm.action == "fallback" else []
+        done = {term for entry in self.told for term in entry["exchanged"]}  # each term once, whatever is found later
+        left = [term for term in self.state.objective.terms if term not in done]
+        exchanged = self.exchange(left) if alarm.action == "fallback" else []
         entry: Told = {
             "phase": self.phase,
             "step": step,
@@ -134,7 +137,7 @@ class AlarmBoard:
 
     def sound(self, total: Tensor, step: Step, values: Mapping[str, Tensor]) -> bool:
         """After a backward pass: whether the optimizer may make its step. Raises Alarmed where the run is to stop."""
-        self._last = (step, {name: value.detach() for name, value in values.items()})
+        self._last = (self.state.step, step, {name: value.detach() for name, value in values.items()})
         found = self.soundness.first_unsound(total, self.state)
         if found is None:
             if self.soundness.at_once:  # nobody will ask for this step again, so its tensors may go
@@ -151,14 +154,20 @@ class AlarmBoard:
             self.unsound(found)
 
     def unsound(self, found: int) -> None:
-        """Save the batch and tell. Raises Alarmed unless the step is to be skipped."""
+        """Save the batch and tell. Raises Alarmed unless the step is to be skipped.
+
+        Where nobody looked at once, the batch of the unsound step is gone, and that of the latest is saved as such.
+        """
         alarm = self.soundness.alarm
         assert alarm is not None and self._last is not None
-        step, values = self._last
+        latest, step, values = self._last
         text = what_is_unsound(step, values, self.state)
-        path = self.folder / f"non_finite-{self.phase}-{found + 1}.safetensors"
-        write_tensors(path, batch_of(step), {"phase": self.phase, "step": found + 1, "text": text})
-        self.show(found + 1, unsound=f"{text} The batch is saved in {path.name}.")
+        seen = "" if latest == found else f"-seen-{latest + 1}"
+        path = self.folder / f"non_finite-{self.phase}-{found + 1}{seen}.safetensors"
+        facts = {"phase": self.phase, "step": found + 1, "batch_step": latest + 1, "text": text}
+        write_tensors(path, batch_of(step), facts)
+        of = f" of step {latest + 1}, after which it was seen," if seen else ""
+        self.show(found + 1, unsound=f"{text} The batch{of} is saved in {path.name}.")
         name = next(name for name, other in self.alarms.items() if other is alarm)
         skipped = [entry for entry in self.told if entry["name"] == name]
         if alarm.action == "stop" or len(skipped) > alarm.most:

@@ -24,9 +24,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file, or raise RunFolderError that names it."""
+    """Read a JSON file, or raise RunFolderError that names it: NotRead where the disk does not give it."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(durable.read(path).decode())
     except FileNotFoundError as error:
         raise RunFolderError(f"{path.parent} is not a run folder: it has no {path.name}.") from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -42,10 +42,11 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any],
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and facts of a file that `write_tensors` wrote, in memory of their own.
 
-    Raises RunFolderError where there is none, and Damaged where a single byte is another.
+    Raises RunFolderError where there is none, NotRead where the disk does not give it, and Damaged where a single byte
+    is another.
     """
     try:
-        content = path.read_bytes()
+        content = durable.read(path)
         if content != seal(content):
             raise Damaged(f"{path} is damaged or no checkpoint of this version: its digest does not fit.")
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
@@ -53,7 +54,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {name: value.clone() for name, value in load(content).items()}, facts
     except FileNotFoundError as error:
         raise RunFolderError(f"{path} does not exist, so there is nothing to load.") from error
-    except (SafetensorError, KeyError, json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+    except (SafetensorError, KeyError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise Damaged(f"{path} is damaged or no checkpoint: {error}.") from error
 
 

@@ -202,6 +202,7 @@ def report(
         watch.alarms.show(state.step, read=True)
     watch.advance(state.step, loss)
     if last or state.step % experiment.evaluation.every == 0:
+        watch.alarms.settle()  # what is no number cannot be evaluated
         watch.evaluate(state.step)
     stop, alarmed = team.any(watch.stopping()), watch.alarms.stopped
     if stop or alarmed or (state.step % experiment.runtime.checkpoint_every == 0 and not last):

@@ -36,6 +36,8 @@ from domainmetric.training.tracking import of_process, read_log
 from domainmetric.types import Matches
 
 CHECKPOINT, PREVIOUS, MODEL = "checkpoint.safetensors", "checkpoint.previous.safetensors", "model.safetensors"
+DAMAGED = ".damaged"
+"""What is added to the name of a checkpoint whose bytes are other than those that were written."""
 SELECTED = "selected"
 """The checkpoint's copy of the weights that are reported so far."""
 
@@ -63,7 +65,8 @@ def run_phase(session: Session, record: Record, saved: dict[str, Tensor] | None)
         state = train_phase(session, record, saved)
         if not session.team.leads:
             return state
-        told = [line for line in read_log(session.folder) if not of_process(line) and line["kind"] != "end"]
+        lines = read_log(session.folder, record.phase_began)  # not the audit, which each run takes of its own data
+        told = [line for line in lines if not of_process(line) and line["kind"] != "end"]
         facts = {"run": session.folder.name, "seconds": record.seconds[name], "log": told}
         write_tensors(store, network_tensors(session.network), facts)
         return state

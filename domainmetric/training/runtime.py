@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,18 @@ PACKAGES = (
     "torch",
     "torchvision",
     "numpy",
+    "scipy",
+    "scikit-learn",
     "lightning-fabric",
     "pytorch-adapt",
     "albumentations",
     "POT",
 )
+WHERE_INSTALLED = (
+    *("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
+    *("albucore", "faiss-cpu", "timm", "pytorch-metric-learning"),
+)
+"""Extras, and what another package brings under one of several names."""
 CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 TRAINING_FLOORS = (
     *("data", "models", "anchors", "miners", "losses", "alignment", "team", "training", "metrics", "alarms"),
@@ -140,11 +147,20 @@ def description(device: torch.device, processes: int = 1) -> dict[str, Any]:
         "processor": processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": versions(),
         "commit": commit(),
         "code": code_hash(),
         "command": shlex.join([Path(sys.argv[0]).name, *map(without_home, sys.argv[1:])]),
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that compute a run's numbers."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    for name in WHERE_INSTALLED:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def processor() -> str:

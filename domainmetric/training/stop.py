@@ -8,7 +8,7 @@ from types import FrameType, TracebackType
 
 
 class StopFlag:
-    """Context manager that turns SIGINT and SIGTERM into a flag. A second SIGINT acts as usual.
+    """Context manager that turns SIGINT and SIGTERM into a flag. A SIGINT after either ends at once.
 
     Outside the main thread Python allows no handlers; then it never stops anything.
     """
@@ -29,13 +29,12 @@ class StopFlag:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore()
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
-        self._restore()
-
-    def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        """The handler: it sets the flag and no more, since another signal may come while it works."""
+        if self._asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._asked = True

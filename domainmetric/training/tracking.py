@@ -16,12 +16,13 @@ from typing import Any
 
 from domainmetric import durable
 from domainmetric.errors import Damaged, DataError, RunFolderError
+from domainmetric.serialize import without_home
 
 LOG_NAME = "log.jsonl"
 TIMES = frozenset({"time", "seconds", "anchors/match_ms", "anchors/refresh_seconds", "peak_memory_mb"})
 """Names of values that tell a time, or how much memory was used. They alone may differ between two runs of one
 experiment on one machine."""
-OF_PROCESS = frozenset({"resumed", "checkpoint damaged", "changes accepted", "phase awaited", "wandb"})
+OF_PROCESS = frozenset({"resumed", "checkpoint damaged", "changes accepted", "phase awaited", "phase reused", "wandb"})
 """Events that tell of a process rather than of the training."""
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -64,8 +65,8 @@ class Log:
         self._write("summary", values=dict(values))
 
     def event(self, name: str, text: str) -> None:
-        """Something that happened, in one sentence."""
-        self._write("event", name=name, text=text)
+        """Something that happened, in one sentence; the user's home folder is not named in it."""
+        self._write("event", name=name, text=without_home(text, prose=True))
 
     def alarm(self, step: int, told: Mapping[str, object]) -> None:
         """An alarm that was raised at a step of the run: a record of its own kind."""
@@ -86,7 +87,7 @@ class Log:
         The file is replaced in one move, so a crash leaves the old log or the new one; with nothing to forget it stays.
         Raises Damaged where the log is shorter, or where a line does not end there.
         """
-        content = self.path.read_bytes()
+        content = durable.read(self.path)
         if len(content) < size or (size and content[size - 1 : size] != b"\n"):
             raise Damaged(
                 f"{self.path} is damaged: its checkpoint knows {size} bytes of it in whole lines, but it has "
@@ -121,12 +122,12 @@ class Log:
 def read_log(run: Path, begin: int = 0) -> list[dict[str, Any]]:
     """All records of a run, in order, from the byte `begin` on.
 
-    Raises RunFolderError if there is no log or one of its whole lines is damaged.
+    Raises RunFolderError if there is no log, the disk does not give it, or one of its whole lines is damaged.
     """
     path = run / LOG_NAME
     if not path.is_file():
         raise RunFolderError(f"{run} is not a run folder: it holds no {LOG_NAME}.")
-    return [_decode(path, line) for line in _whole_lines(path.read_bytes()[begin:])]
+    return [_decode(path, line) for line in _whole_lines(durable.read(path)[begin:])]
 
 
 def history(run: Path) -> dict[str, tuple[list[int], list[float]]]:

@@ -19,12 +19,16 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from domainmetric import durable
+from domainmetric.errors import RunFolderError
+from domainmetric.serialize import without_home
 from domainmetric.tracking import Tracking
 from domainmetric.training.tracking import LOG_NAME, Log, decode_line
 
@@ -50,14 +54,19 @@ class Mirror:
         """
         if self.process is None:
             return "W&B: off."
+        status: int | None
         try:
             status = self.process.wait(timeout=deadline_s)
         except subprocess.TimeoutExpired:
             _kill_family(self.process)
+            status = None
+        _tidy(self.run)
+        _unnamed(self.run / "wandb" / "mirror.log")
+        if status is None:
             outcome = f"W&B: ended after {deadline_s:g} s of waiting, so its view may lack the last values"
+        elif status == 0:
+            return f"W&B: {_last_line(self.run / 'wandb' / 'mirror.log')}"
         else:
-            if status == 0:
-                return f"W&B: {_last_line(self.run / 'wandb' / 'mirror.log')}"
             outcome = f"W&B: failed with status {status} ({_last_line(self.run / 'wandb' / 'mirror.log')})"
         outcome += "; the local log is complete. To forward it again: python -m domainmetric.training.wandb_mirror RUN"
         log = Log(self.run)
@@ -162,11 +171,13 @@ def main() -> None:
         failed = _forward_all(view, run, arguments.parent)
         view.finish()
     except ImportError as error:
-        sys.exit(f"wandb cannot be imported: {error}")
+        sys.exit(without_home(f"wandb cannot be imported: {error}", prose=True))
+    except Exception:
+        sys.exit(without_home(traceback.format_exc(), prose=True))
     finally:
-        for left in (scratch, run / "wandb" / "cache", *run.glob("wandb/*/logs")):  # logs name the user's folders
-            shutil.rmtree(left, ignore_errors=True)
-    print(outcome + (f"; {failed} records could not be shown" if failed else ""), flush=True)
+        _tidy(run)
+    outcome += f"; {failed} records could not be shown" if failed else ""
+    print(without_home(outcome, prose=True), flush=True)
 
 
 def _forward_all(view: wandb.Run, run: Path, parent: int | None) -> int:
@@ -178,7 +189,8 @@ def _forward_all(view: wandb.Run, run: Path, parent: int | None) -> int:
             forward(record, view, run, step)
         except Exception as error:  # a view must show what it can: one missing picture is no reason to lose the rest
             failed += 1
-            print(f"not shown: {record['kind']} {record.get('name', '')}: {error}", flush=True)
+            what = f"not shown: {record['kind']} {record.get('name', '')}: {error}"
+            print(without_home(what, prose=True), flush=True)
     return failed
 
 
@@ -271,6 +283,21 @@ def _kill_family(process: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.wait()
+
+
+def _tidy(run: Path) -> None:
+    """Remove what W&B has left beside its view."""
+    for left in (run / "wandb" / "tmp", run / "wandb" / "cache", *run.glob("wandb/*/logs")):  # logs name folders, too
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _unnamed(said: Path) -> None:
+    """Take the user's home folder from what W&B has said, once the child is gone."""
+    with suppress(OSError, RunFolderError):
+        text = said.read_text(encoding="utf-8", errors="replace")
+        plain = without_home(text, prose=True)
+        if plain != text:
+            durable.write(said, plain.encode())
 
 
 def _last_line(path: Path) -> str:

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from domainmetric.alarms.collapse import Collapse
+from domainmetric.alarms.default import default_alarms, left_out
 from domainmetric.alarms.non_finite import NonFinite
 from domainmetric.alignment import mmd
+from domainmetric.alignment.dann import Dann
 from domainmetric.errors import Alarmed
 from domainmetric.experiment import Experiment
 from domainmetric.losses.order import FirstOrder, SecondOrder
@@ -19,6 +21,7 @@ from domainmetric.miners.hard import EasyPositiveSemiHardNegative, HardPositiveH
 from domainmetric.terms import Metric, Term
 from domainmetric.training import objective
 from domainmetric.training.checkpoint import read_tensors
+from domainmetric.training.finite import Soundness
 from domainmetric.training.tracking import read_log, timeless
 from tests import tiny
 from tests.faults.behavior import Once, method
@@ -79,6 +82,23 @@ def test_a_fallback_exchanges_terms_and_a_resume_knows_it(tmp_path: Path, monkey
     assert alarms(folder) == alarms(undisturbed)
 
 
+def test_a_second_finding_lowers_an_adversarial_weight_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Term] = []
+    monkeypatch.setattr(objective.Objective, "forward", _watching(objective.Objective.forward, seen))
+    dann = Term(part=Dann(hidden=16), weight=0.3)
+    experiment = calm(tmp_path / "a", replace(EVERYTHING, action="fallback"), dann=dann)
+    undisturbed = train(experiment)
+    assert [record["exchanged"] for record in alarms(undisturbed)] == [[], ["dann"], []]
+    weights_seen = [term.weight for term in seen if isinstance(term.part, Dann)]
+    assert weights_seen[0] == 0.3 and weights_seen[-1] == pytest.approx(0.03)
+    seen.clear()
+    folder = go_on(train(replace(experiment, runs_root=tmp_path / "b"), after(4 + 7)))  # both were found before
+    assert [term.weight for term in seen if isinstance(term.part, Dann)] == weights_seen
+    assert same(weights(folder), weights(undisturbed)) and alarms(folder) == alarms(undisturbed)
+
+
 def _watching(original: Any, seen: list[Term]) -> Any:
     def forward(self: Any, step: Any) -> Any:
         seen.extend(self.terms.values())
@@ -102,6 +122,44 @@ def test_a_step_that_is_not_finite_stops_the_run_with_its_batch_saved(
     batch, facts = read_tensors(folder / "non_finite-adapt-2.safetensors")
     assert batch["target/images"].shape == (48, 1, 16, 16) and batch["source/rows"].shape == (32,)
     assert facts["step"] == 2 and facts["text"].startswith("Not finite: loss of mmd")
+
+
+@pytest.mark.parametrize(("reading", "look", "seen"), [(4, 8, 4), (8, 3, 3)])
+def test_a_step_that_is_found_later_is_told_as_itself_with_the_batch_that_is_left(
+    reading: int, look: int, seen: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where nobody looks at once: at the reading, or else before the look, which could not be made."""
+    around(Soundness, "__init__", _not_at_once)(monkeypatch)
+    nan_in_the_second_step(monkeypatch)
+    experiment = method("mmd")(tmp_path)
+    evaluation = replace(experiment.evaluation, gradient_every=reading, every=look)
+    with pytest.raises(Alarmed, match=rf"non_finite at step 2 of adapt\. .*The batch of step {seen}, after which"):
+        train(replace(experiment, evaluation=evaluation))
+    (folder,) = tmp_path.glob("tiny-*")
+    _, facts = read_tensors(folder / f"non_finite-adapt-2-seen-{seen}.safetensors")
+    assert (facts["step"], facts["batch_step"]) == (2, seen)
+
+
+def _not_at_once(original: Any, soundness: Soundness, *arguments: Any) -> None:
+    original(soundness, *arguments)
+    soundness.at_once = False
+
+
+def test_alarms_that_are_left_out_are_named_once(tmp_path: Path, capfd: Any) -> None:
+    folder = go_on(train(calm(tmp_path / "some", replace(EVERYTHING, action="warn")), after(2)))
+    told_off = [record["text"] for record in read_log(folder) if record.get("name") == "alarms off"]
+    assert len(told_off) == 1 and told_off[0].startswith("Alarms that are off: idle_term, miswired")
+    assert "non_finite" in told_off[0] and "collapse" not in told_off[0]
+    assert capfd.readouterr().err.count("Alarms that are off:") == 1
+    whole = train(method("mmd")(tmp_path / "all"))
+    assert not [record for record in read_log(whole) if record.get("name") == "alarms off"]
+    assert "Alarms that are off:" not in capfd.readouterr().err
+
+
+def test_alarms_of_another_name_or_another_kind_are_not_missing() -> None:
+    renamed = {f"my_{name}": alarm for name, alarm in default_alarms().items()}
+    assert left_out(renamed) == [] and left_out(default_alarms()) == []
+    assert left_out({}) == list(default_alarms())
 
 
 def test_a_skipped_step_leaves_everything_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

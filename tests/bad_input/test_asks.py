@@ -13,6 +13,7 @@ import pytest
 
 from domainmetric.cli import main
 from domainmetric.data import room
+from domainmetric.errors import DomainMetricError
 
 RECIPE = """
 from dataclasses import replace
@@ -147,7 +148,7 @@ DIGITS = RECIPE.replace("dm.StreetDigits(num_train=250, num_test=50)", "dm.Svhn(
 
 
 def test_nonsense_in_the_environment(told: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("domainmetric.cli.prepare", raises)
+    monkeypatch.setattr("data_prep.prepare", raises)
     for place in ("/nowhere/at/all", "recipe.py", "\x1b[31m", "a" * 5000, "~"):
         monkeypatch.setenv("DOMAINMETRIC_DATA", place)
         message = told(DIGITS)
@@ -155,8 +156,8 @@ def test_nonsense_in_the_environment(told: Callable[..., str], monkeypatch: pyte
         assert "\x1b" not in message
 
 
-def raises(experiment: Any, missing: Exception) -> None:
-    raise missing
+def raises(names: list[str], root: Path) -> None:
+    raise DomainMetricError("nobody can be reached")
 
 
 def test_a_record_of_another_version_or_a_damaged_one(

@@ -92,7 +92,8 @@ class Campaign:
             expected = end.status == FINISHED
         else:
             resumable = folder_in(root) is None or "Continue with: domainmetric resume" in end.told
-            expected = end.status == STOPPED and "Could not write" in end.told and resumable
+            refused = "Could not write" in end.told or "Could not read" in end.told
+            expected = end.status == STOPPED and refused and resumable
         return [] if expected else [f"ended with status {end.status}: {end.told}"]
 
     def kill(self, number: int) -> Result:

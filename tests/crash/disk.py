@@ -1,4 +1,4 @@
-"""A disk with one fault: stands for `os` in `domainmetric.durable`, counts what changes the disk, and fails once or on.
+"""A disk with one fault: stands for `os` in `domainmetric.durable`, counts what it does, and fails once or on.
 
 What has not been flushed is remembered with the way to undo it, so that the power can fail, too: then names and content
 are lost that were not flushed. On some file systems the names survive and the content does not ("lost data").
@@ -30,6 +30,8 @@ def fits(fault: Fault, operation: str) -> bool:
     """Whether an operation can meet a fault."""
     if fault == "short write":
         return operation == "write"
+    if operation == "read":
+        return fault in ("EIO", "passing EIO")
     return fault != "ENOSPC" or operation in NEED_ROOM
 
 
@@ -62,7 +64,7 @@ class Disk:
     def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
         path = Path(path).absolute()
         if not flags & os.O_CREAT:
-            handle = os.open(path, flags)
+            handle = self._do("read", lambda: os.open(path, flags)) if path.is_file() else os.open(path, flags)
         else:
             before = path.read_bytes() if path.exists() else None
             handle = self._do("open", lambda: os.open(path, flags, mode))
@@ -143,7 +145,7 @@ class Disk:
             if half is not None:
                 half()
             self._end()
-        everything = (*NEED_ROOM, "ftruncate", "unlink")
+        everything = (*NEED_ROOM, "ftruncate", "unlink", "read")
         number = errno.ENOSPC if self.fault in ("ENOSPC", "short write") else errno.EIO
         if self.fault != "passing EIO":
             self._failing = (number, everything if number == errno.EIO else NEED_ROOM)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -105,6 +107,16 @@ def encrypted() -> bytes:
     return bytes(content)
 
 
+def announcing(kind: bytes) -> bytes:
+    """A tar with a header of a megabyte, which tells of the member after it."""
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = kind, 2**20
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.addfile(header, io.BytesIO(bytes(header.size)))
+    return packed.getvalue()
+
+
 FEW = idx(np.zeros((5, 28, 28), np.uint8))
 CASES = {
     "zip: empty": (ZIP, b"", "not a zip file"),
@@ -127,6 +139,11 @@ CASES = {
         zipped(of_zip(**{IMAGES: gzip.compress(idx(pixels(1, 28, 28))[:4] + struct.pack(">3I", 2**32 - 1, 28, 28))})),
         "at most 268,435,456 are read",
     ),
+    "zip: a long list of members": (
+        ZIP, zipped({**emnist_members(), **{f"{number:060000}": b"" for number in range(20)}}), "are above 1,048,576"
+    ),
+    "tar: a long name": (TAR, announcing(tarfile.GNUTYPE_LONGNAME), "a header has 1,048,576 bytes, above 65,536"),
+    "tar: a long addition": (TAR, announcing(tarfile.XHDTYPE), "a header has 1,048,576 bytes, above 65,536"),
     "tar: empty": (TAR, b"", "damaged or truncated"),
     "tar: a page": (TAR, b"<html>not found</html>", "Not a gzipped file"),
     "tar: no tar": (TAR, gzip.compress(b"plain" * 1000), "ReadError"),

@@ -23,7 +23,7 @@ from tests.fuzz.damage import damaged
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.worker import CONTAINED, REACHED
 
-READERS = ("mat", "idx", "libsvm", "store")
+READERS = tuple(TARGETS)
 
 
 def main() -> int:

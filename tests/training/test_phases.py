@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,11 +17,12 @@ from domainmetric.metrics.selection import Entropy
 from domainmetric.models.network import Tied
 from domainmetric.models.own import OwnBackbone
 from domainmetric.recipes import load_file
+from domainmetric.training import phases
 from domainmetric.training.checkpoint import read_json, read_tensors, write_tensors
 from domainmetric.training.phase_lock import alone
-from domainmetric.training.tracking import read_log
+from domainmetric.training.tracking import of_process, read_log, timeless
 from tests import tiny
-from tests.training.running import after, go_on, report, same, short, told, train, weights
+from tests.training.running import Killed, after, go_on, report, same, short, told, train, weights
 
 
 def often_saved(experiment: Experiment) -> Experiment:
@@ -38,6 +40,43 @@ def test_a_reused_phase_gives_the_same_result_and_counts_its_time(tmp_path: Path
     shared = read_json(first / "report.json")["seconds"], read_json(second / "report.json")["seconds"]
     assert shared[1] > 0.3 * shared[0], "the source phase's recorded time is part of the second run's seconds"
     assert store.suffix == ".safetensors"
+
+
+def whole_log(folder: Path) -> list[Any]:
+    """Everything in the log, aside from times, what tells of processes, and which phases were reused."""
+    told = [timeless(record) for record in read_log(folder) if not of_process(record)]
+    for record in told:
+        if record["kind"] == "summary":
+            del record["values"]["reused"]
+    return told
+
+
+def test_the_log_of_a_run_that_reuses_a_phase_is_that_of_the_run_that_trained_it(tmp_path: Path) -> None:
+    experiment = short(tiny.experiment(tmp_path, "mmd"))
+    first, second = train(experiment), train(experiment)
+    assert report(second)["reused"] == ["source"]
+    assert any(record["name"] == "audit" for record in whole_log(first) if record["kind"] == "event")
+    assert whole_log(second) == whole_log(first)
+
+
+def test_a_run_that_was_killed_just_after_its_phase_was_stored_tells_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = short(tiny.experiment(tmp_path / "whole", "mmd"))
+    undisturbed = train(experiment)
+
+    def killed(path: Path, *arguments: Any, **others: Any) -> None:
+        write_tensors(path, *arguments, **others)
+        if path.parent.name == ".phases":
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(phases, "write_tensors", killed)
+        folder = train(replace(experiment, runs_root=tmp_path / "cut"))
+    assert not list(folder.glob("checkpoint*")), "the phase must be shorter than the time between checkpoints"
+    go_on(folder)
+    assert whole_log(folder) == whole_log(undisturbed)
+    assert same(weights(folder), weights(undisturbed)) and report(folder) == report(undisturbed)
 
 
 def test_the_phase_is_shared_by_variants_that_adapt_otherwise(tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import math
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from domainmetric import runner
-from domainmetric.errors import Interrupted, RunFolderError
+from domainmetric import durable, runner
+from domainmetric.errors import Interrupted, NotRead, RunFolderError
 from domainmetric.experiment import BestScore, Experiment
 from domainmetric.metrics.selection import InformationMaximization
 from domainmetric.models.cnn import Dtn
@@ -124,8 +128,70 @@ def test_instead_of_a_damaged_checkpoint_the_one_before_is_used(
     told = [record["text"] for record in read_log(folder) if record.get("name") == "resumed"]
     assert told == ([f"From step {expected} of the phase 'adapt'."] if expected else [])
     assert (folder / CHECKPOINT).exists() is not bool(expected)  # a damaged one does not become the one before
+    assert all((folder / f"{name}.damaged").is_file() for name in damaged)
     go_on(folder)
     assert events(folder) == ["checkpoint damaged"] * len(damaged) + ["resumed"] * (2 if expected else 1)
+    assert_same_run(folder, undisturbed)
+
+
+class Unreadable:
+    """The module `os` of a disk that refuses a number of times to give a file of this name."""
+
+    def __init__(self, name: str, times: float, error: int = errno.EIO) -> None:
+        self.name, self.left, self.error = name, times, error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
+        if Path(path).name == self.name and flags == os.O_RDONLY and self.left > 0:
+            self.left -= 1
+            raise OSError(self.error, os.strerror(self.error))
+        return os.open(path, flags, mode)
+
+
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def begin(*arguments: Any) -> None:
+        monkeypatch.setattr(durable, "os", Unreadable(*arguments))
+
+    monkeypatch.setattr(durable, "PAUSES_S", (0.0,))
+    return begin
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.EACCES])
+def test_a_checkpoint_that_the_disk_does_not_give_stays(
+    error: int, unreadable: Any, undisturbed: Path, tmp_path: Path
+) -> None:
+    often = experiment(tmp_path)
+    often = replace(often, runtime=replace(often.runtime, checkpoint_every=5))
+    folder = train(often, killed_after(SOURCE + 17))
+    files = {path.name: path.read_bytes() for path in folder.glob("checkpoint*")}
+    assert set(files) == {CHECKPOINT, PREVIOUS}
+    unreadable(CHECKPOINT, math.inf, error)
+    with pytest.raises(NotRead, match=r"Could not read .*checkpoint\.safetensors.*Nothing was deleted.*Continue with:"):
+        go_on(folder)
+    assert {path.name: path.read_bytes() for path in folder.glob("checkpoint*")} == files
+    unreadable(CHECKPOINT, 1 if error in durable.PASSING_READS else 0)
+    go_on(folder, killed_after(1))
+    assert [line["text"] for line in read_log(folder) if line.get("name") == "resumed"] == [
+        "From step 15 of the phase 'adapt'."
+    ]
+    go_on(folder)
+    assert_same_run(folder, undisturbed)
+
+
+def test_a_model_that_the_disk_does_not_give_at_a_checkpoint_says_how_to_go_on(
+    unreadable: Any, undisturbed: Path, tmp_path: Path
+) -> None:
+    often = experiment(tmp_path)
+    often = replace(often, runtime=replace(often.runtime, checkpoint_every=5))
+    unreadable(MODEL, math.inf)
+    with pytest.raises(NotRead, match=r"Could not read .*model\.safetensors.*Continue with: domainmetric resume"):
+        train(often)
+    (folder,) = tmp_path.glob("tiny-*")
+    unreadable(MODEL, 1)
+    go_on(folder)
     assert_same_run(folder, undisturbed)
 
 
