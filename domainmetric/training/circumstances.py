@@ -54,13 +54,19 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def user_code(value: Any) -> dict[str, str]:
-    """Hashes of the files in which the user's classes and functions stand that an experiment uses, by file name."""
+    """Hashes of the files in which the user's classes and functions stand that an experiment uses, by file name.
+
+    What such a file imports is not looked at.
+    """
     files: set[Path] = set()
     for part in parts(value):
         if import_name(part).startswith("user."):
             with suppress(TypeError, OSError):  # written at a prompt: there is no file
                 files.add(Path(inspect.getfile(part)))
-    return {file.name: hashlib.blake2b(file.read_bytes(), digest_size=10).hexdigest() for file in files}
+    found: dict[str, list[str]] = {}
+    for file in files:
+        found.setdefault(file.name, []).append(hashlib.blake2b(file.read_bytes(), digest_size=10).hexdigest())
+    return {name: " ".join(sorted(hashes)) for name, hashes in found.items()}
 
 
 def parts(value: Any) -> Iterator[Any]:

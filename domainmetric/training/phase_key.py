@@ -50,7 +50,9 @@ def reusable(experiment: Experiment) -> dict[str, Any] | None:
     code = user_code(parts)
     return {
         **{part: to_json(value) for part, value in parts.items()},
-        "runtime": [getattr(experiment.runtime, name) for name in ("precision", "memory_format", "deterministic")],
+        "runtime": [
+            getattr(experiment.runtime, name) for name in ("precision", "memory_format", "deterministic", "compile")
+        ],
         **({"user code": code} if code else {}),
     }
 
