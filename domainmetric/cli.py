@@ -226,7 +226,10 @@ def match_command(words: list[str]) -> None:
     """Match images across the domains; the files are the last lines of standard output."""
     from domainmetric.embedding.command import matches
 
-    for path in matches(words):
+    made = matches(words)
+    for note in made.notes:
+        print(visible(note), file=sys.stderr)
+    for path in made.written:
         print(path)
 
 
