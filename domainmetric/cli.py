@@ -241,6 +241,7 @@ def export_command(words: list[str]) -> None:
     written = export(words)
     for made in written:
         print(f"{made.path.name}: as the run's own network to {made.difference:.1e} ({TOLERANCE:.0e} is allowed)")
+    print(visible(f"Takes {written[0].expects}."))
     for made in written:
         print(made.path)
 

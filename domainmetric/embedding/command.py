@@ -26,14 +26,14 @@ from domainmetric.recipes import names_of
 from domainmetric.runner import read_experiment
 from domainmetric.training.batches import data_root
 from domainmetric.training.progress import Progress
-from domainmetric.usage import only, option
+from domainmetric.usage import file_option, only, option
 
 EMBED = "embed RUN FOLDER -o FILE.npz|FILE.parquet [--domain target] [--reject 0.05] [--device auto] [--file FILE]"
 MATCH = (
     "match RUN QUERIES GALLERY [-k 5] [-o matches.csv] [--html sheet.html] [--query-domain target] "
     "[--gallery-domain source] [--search exact|cells] [--device auto] [--file FILE]"
 )
-EXPORT = "export RUN [--onnx FILE.onnx] [--torch-export FILE.pt2] [--domain target] [--data-root DIR] [--file FILE]"
+EXPORT = "export RUN [--onnx [FILE.onnx]] [--torch-export [FILE.pt2]] [--domain target] [--data-root DIR] [--file FILE]"
 CHECKED = 1000
 """Images of the domain that an export is checked on."""
 
@@ -103,15 +103,19 @@ def matches(words: list[str]) -> Matched:
 
 
 def export(words: list[str]) -> list[Written]:
-    """Write a run's network for other programs, after a check on images of the domain."""
-    onnx, words = option(words, "--onnx")
-    torch_export, words = option(words, "--torch-export")
+    """Write a run's network for other programs, after a check on images of the domain.
+
+    An option without a file writes into the run folder.
+    """
+    onnx, words = file_option(words, "--onnx")
+    torch_export, words = file_option(words, "--torch-export")
     named, words = side(words, "--domain")
     domain = named or "target"
     root, words = option(words, "--data-root")
     file, words = option(words, "--file")
     run = Path(only(words, EXPORT))
-    asked = {name: Path(value) for name, value in ((".onnx", onnx), (".pt2", torch_export)) if value is not None}
+    values = {".onnx": onnx, ".pt2": torch_export}
+    asked = {suffix: Path(value or run / f"network{suffix}") for suffix, value in values.items() if value is not None}
     if not asked:
         raise UsageError(f"Say what to write: domainmetric {EXPORT}")
     for suffix, path in asked.items():
