@@ -110,8 +110,10 @@ def read_parquet(path: Path) -> Read:
     flat = vectors.flatten().to_numpy(zero_copy_only=False)
     if (np.diff(vectors.offsets.to_numpy()) * len(table) != len(flat)).any():
         raise ValueError("its embeddings are not all of one length")
-    names = [str(name) for name in table["path"].to_pylist()]
-    return flat.reshape(len(table), -1), names, json.loads((table.schema.metadata or {})[METADATA.encode()])
+    origin = json.loads((table.schema.metadata or {})[METADATA.encode()])
+    if not isinstance(origin, dict):
+        raise ValueError("its metadata are no record")
+    return flat.reshape(len(table), -1), [str(name) for name in table["path"].to_pylist()], origin
 
 
 READERS: dict[str, Callable[[Path], Read]] = {".npz": read_npz, ".parquet": read_parquet}
