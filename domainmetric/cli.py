@@ -226,7 +226,10 @@ def match_command(words: list[str]) -> None:
     """Match images across the domains; the files are the last lines of standard output."""
     from domainmetric.embedding.command import matches
 
-    for path in matches(words):
+    made = matches(words)
+    for note in made.notes:
+        print(visible(note), file=sys.stderr)
+    for path in made.written:
         print(path)
 
 
@@ -238,6 +241,7 @@ def export_command(words: list[str]) -> None:
     written = export(words)
     for made in written:
         print(f"{made.path.name}: as the run's own network to {made.difference:.1e} ({TOLERANCE:.0e} is allowed)")
+    print(visible(f"Takes {written[0].expects}."))
     for made in written:
         print(made.path)
 

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from domainmetric.errors import UsageError, nearest
@@ -41,12 +42,14 @@ domainmetric: cross-domain metric learning
                                                        embeddings and classes of a folder of images; with --reject,
                                                        which are like no class, at that share of known ones lost
   domainmetric match RUN QUERIES GALLERY [-k 5] [-o matches.csv] [--html sheet.html] [--search exact|cells]
-                                                       the gallery images most like each query, across the domains;
-                                                       cells: by FAISS, for galleries of a million and more
-  domainmetric export RUN [--onnx FILE.onnx] [--torch-export FILE.pt2] [--domain target] [--data-root DIR]
+                                                       the gallery images most like each query, across the domains,
+                                                       of folders or of files that embed wrote; cells: by FAISS, for
+                                                       galleries of a million and more
+  domainmetric export RUN [--onnx [FILE.onnx]] [--torch-export [FILE.pt2]] [--domain target] [--data-root DIR]
                                                        the network as one graph for other programs, from uint8 images
-                                                       on, checked on images of the domain; torch unpickles a part
-                                                       of a .pt2 when it loads it, ONNX is data alone
+                                                       on that are framed as the domain's, checked on some of them;
+                                                       without FILE as network.onnx or network.pt2 in RUN; torch
+                                                       unpickles a part of a .pt2 when it loads it, ONNX is data alone
 
   domainmetric run FILE:RECIPE --help                  lists every field of the recipe
   --debug                                              anywhere: show tracebacks
@@ -112,6 +115,18 @@ def option(words: list[str], name: str) -> tuple[str | None, list[str]]:
                 raise UsageError(f"{name} needs a value.")
             return words[index + 1], words[:index] + words[index + 2 :]
     return None, words
+
+
+def file_option(words: list[str], name: str) -> tuple[str | None, list[str]]:
+    """The value of `--name FILE` or `--name=FILE`, "" for `--name` without one, and the other words.
+
+    A folder that follows, such as a run, is not the value.
+    """
+    place = words.index(name) if name in words else len(words)
+    after = words[place + 1 : place + 2]
+    if place < len(words) and (not after or after[0].startswith("-") or Path(after[0]).is_dir()):
+        return "", words[:place] + words[place + 1 :]
+    return option(words, name)
 
 
 def options(words: list[str], name: str) -> tuple[list[str], list[str]]:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,7 +16,8 @@ from domainmetric.anchors.approximate import CellSearch
 from domainmetric.anchors.search import ExactSearch
 from domainmetric.embedding.embedder import Embedder, Found, match
 from domainmetric.embedding.export import Export, Written
-from domainmetric.embedding.files import Embedding, Rows, rows_of
+from domainmetric.embedding.files import Embedding
+from domainmetric.embedding.rows import Rows, rows_of
 from domainmetric.embedding.sheet import sheet
 from domainmetric.errors import UsageError
 from domainmetric.escaping import csv_cell
@@ -24,14 +26,14 @@ from domainmetric.recipes import names_of
 from domainmetric.runner import read_experiment
 from domainmetric.training.batches import data_root
 from domainmetric.training.progress import Progress
-from domainmetric.usage import only, option
+from domainmetric.usage import file_option, only, option
 
 EMBED = "embed RUN FOLDER -o FILE.npz|FILE.parquet [--domain target] [--reject 0.05] [--device auto] [--file FILE]"
 MATCH = (
     "match RUN QUERIES GALLERY [-k 5] [-o matches.csv] [--html sheet.html] [--query-domain target] "
     "[--gallery-domain source] [--search exact|cells] [--device auto] [--file FILE]"
 )
-EXPORT = "export RUN [--onnx FILE.onnx] [--torch-export FILE.pt2] [--domain target] [--data-root DIR] [--file FILE]"
+EXPORT = "export RUN [--onnx [FILE.onnx]] [--torch-export [FILE.pt2]] [--domain target] [--data-root DIR] [--file FILE]"
 CHECKED = 1000
 """Images of the domain that an export is checked on."""
 
@@ -39,7 +41,7 @@ CHECKED = 1000
 def embed(words: list[str]) -> Path:
     """Embed a folder of images into a file; interrupted, the same command goes on. Returns the file."""
     output, words = option(words, "-o")
-    domain, words = side(words, "--domain", "target")
+    domain, words = side(words, "--domain")
     share, words = option(words, "--reject")
     embedder, words = loaded(words, EMBED, folders=1)
     if output is None:
@@ -47,7 +49,7 @@ def embed(words: list[str]) -> Path:
     work = Embedding(
         embedder=embedder,
         folder=Path(words[0]),
-        domain=domain,
+        domain=domain or "target",
         output=Path(output),
         reject=None if share is None else fraction(share, "--reject"),
     )
@@ -55,16 +57,26 @@ def embed(words: list[str]) -> Path:
         return work.carry_out(begin, advance)
 
 
-def matches(words: list[str]) -> list[Path]:
-    """Find the gallery images most like each query. Returns the files written: the table, and the sheet if asked for.
+@dataclass(frozen=True, kw_only=True)
+class Matched:
+    """What `match` left."""
 
-    QUERIES and GALLERY are folders, images, or what `embed` wrote as .npz.
+    written: list[Path]
+    """The table, and the sheet if asked for."""
+    notes: list[str]
+    """What is wrong with them."""
+
+
+def matches(words: list[str]) -> Matched:
+    """Find the gallery images most like each query.
+
+    QUERIES and GALLERY are folders, images, or what `embed` wrote, which must be of the same run.
     """
     number, words = option(words, "-k")
     output, words = option(words, "-o")
     html, words = option(words, "--html")
-    asking, words = side(words, "--query-domain", "target")
-    asked, words = side(words, "--gallery-domain", "source")
+    asking, words = side(words, "--query-domain")
+    asked, words = side(words, "--gallery-domain")
     way, words = option(words, "--search")
     embedder, words = loaded(words, MATCH, folders=2)
     if way not in (None, "exact", "cells"):
@@ -72,29 +84,38 @@ def matches(words: list[str]) -> list[Path]:
     search = CellSearch() if way == "cells" else ExactSearch()
     if number is not None and not number.isdecimal():
         raise UsageError(f"-k must be a whole number, but is '{number}'.")
-    sides = []
-    for word, domain in zip(words, (asking, asked), strict=True):
+    sides: list[tuple[str, DomainName | None, DomainName]]
+    sides = [(words[0], asking, "target"), (words[1], asked, "source")]
+    rows = []
+    for word, domain, default in sides:
         with counting(Path(word).name) as (begin, advance):
-            sides.append(rows_of(embedder, Path(word), domain, begin, advance))
-    queries, gallery = sides
+            rows.append(rows_of(embedder, Path(word), domain, default, begin, advance))
+    queries, gallery = rows
     found = match(queries.z, gallery.z, k=5 if number is None else int(number), search=search)
-    written = [Path(output or "matches.csv")]
+    written, notes = [Path(output or "matches.csv")], []
     durable.write(written[0], table(queries, gallery, found).encode())
     if html is not None:
+        made = sheet(queries, gallery, found)
         written.append(Path(html))
-        durable.write(written[1], sheet(queries, gallery, found).encode())
-    return written
+        durable.write(written[1], made.page.encode())
+        notes += [made.note] if made.note else []
+    return Matched(written=written, notes=notes)
 
 
 def export(words: list[str]) -> list[Written]:
-    """Write a run's network for other programs, after a check on images of the domain."""
-    onnx, words = option(words, "--onnx")
-    torch_export, words = option(words, "--torch-export")
-    domain, words = side(words, "--domain", "target")
+    """Write a run's network for other programs, after a check on images of the domain.
+
+    An option without a file writes into the run folder.
+    """
+    onnx, words = file_option(words, "--onnx")
+    torch_export, words = file_option(words, "--torch-export")
+    named, words = side(words, "--domain")
+    domain = named or "target"
     root, words = option(words, "--data-root")
     file, words = option(words, "--file")
     run = Path(only(words, EXPORT))
-    asked = {name: Path(value) for name, value in ((".onnx", onnx), (".pt2", torch_export)) if value is not None}
+    values = {".onnx": onnx, ".pt2": torch_export}
+    asked = {suffix: Path(value or run / f"network{suffix}") for suffix, value in values.items() if value is not None}
     if not asked:
         raise UsageError(f"Say what to write: domainmetric {EXPORT}")
     for suffix, path in asked.items():
@@ -129,12 +150,13 @@ def fraction(word: str, name: str) -> float:
         raise UsageError(f"{name} must be a number, but is '{word}'.") from None
 
 
-def side(words: list[str], name: str, default: DomainName) -> tuple[DomainName, list[str]]:
-    """The domain that an option names."""
+def side(words: list[str], name: str) -> tuple[DomainName | None, list[str]]:
+    """The domain that an option names, if it is there."""
     value, rest = option(words, name)
-    if value not in (None, "source", "target"):
+    known: dict[str | None, DomainName | None] = {None: None, "source": "source", "target": "target"}
+    if value not in known:
         raise UsageError(f"{name} must be source or target, but is '{value}'.")
-    return ("source" if value == "source" else "target") if value else default, rest
+    return known[value], rest
 
 
 def loaded(words: list[str], usage: str, *, folders: int) -> tuple[Embedder, list[str]]:

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, UInt8
 from numpy.typing import NDArray
+from torch import Tensor
 
 from domainmetric.anchors.search import ExactSearch, Search
 from domainmetric.data.domain import Domain
@@ -103,25 +104,31 @@ class Embedder:
         pictures: Pictures,
         *,
         domain: DomainName = "target",
+        framed: bool = False,
         advance: Callable[[int], None] = lambda done: None,
     ) -> Embedded:
         """Embeddings and classes of images of one domain: arrays, tensors, PIL images, paths, a folder, a `DataLoader`.
 
-        uint8, of any size and of 1 or 3 channels; they are framed as the domain's own. `advance` is told how many more
-        are done. Raises DataError for what is no image.
+        uint8, of any size and of 1 or 3 channels; they are framed as the domain's own. What `Domain.load` returns has
+        been framed: say `framed=True`, or MNIST's, for one, would be cropped again. `advance` is told how many more are
+        done. Raises DataError for what is no image, or is framed to another size.
         """
         parts = []
-        for made in self.stream(pictures, domain=domain):
+        for made in self.stream(pictures, domain=domain, framed=framed):
             parts.append(made)
             advance(len(made.z))
         return joined(parts)
 
-    def stream(self, pictures: Pictures, *, domain: DomainName = "target", size: int = BATCH) -> Iterator[Embedded]:
+    def stream(
+        self, pictures: Pictures, *, domain: DomainName = "target", framed: bool = False, size: int = BATCH
+    ) -> Iterator[Embedded]:
         """The same batch by batch, `size` images at a time: for more than fit into memory."""
         side, network = self.side(domain), self.deployed(domain)
-        for images in batches(
-            pictures, channels=side.channels, frame=lambda i: side.frame(i, self.image_size), size=size
-        ):
+
+        def frame(images: UInt8[Tensor, "n h w c"]) -> UInt8[Tensor, "n s s c"]:
+            return self.as_framed(images) if framed else side.frame(images, self.image_size)
+
+        for images in batches(pictures, channels=side.channels, frame=frame, size=size):
             z, probability, familiarity = network.run(images)
             best = probability.max(1)
             yield Embedded(
@@ -131,11 +138,26 @@ class Embedder:
                 familiarity=familiarity.numpy(),
             )
 
+    def as_framed(self, images: UInt8[Tensor, "n h w c"]) -> UInt8[Tensor, "n s s c"]:
+        """Images that need no framing. Raises DataError where their size shows that they do."""
+        height, width = images.shape[1:3]
+        if (height, width) != (self.image_size, self.image_size):
+            raise DataError(
+                f"framed=True is for images of {self.image_size}x{self.image_size}, as `Domain.load` returns them, but "
+                f"one of {height}x{width} came. Leave it out, and they are framed."
+            )
+        return images
+
     def classify(
-        self, pictures: Pictures, *, domain: DomainName = "target", reject: float | None = None
+        self,
+        pictures: Pictures,
+        *,
+        domain: DomainName = "target",
+        framed: bool = False,
+        reject: float | None = None,
     ) -> list[str | None]:
         """The name of each image's likeliest class; with `reject`, None for what is like no class, as `known` says."""
-        made = self.embed(pictures, domain=domain)
+        made = self.embed(pictures, domain=domain, framed=framed)
         known = np.ones(len(made.label), bool) if reject is None else self.known(made, domain=domain, reject=reject)
         return [self.classes[label] if sure else None for label, sure in zip(made.label, known, strict=True)]
 

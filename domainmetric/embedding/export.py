@@ -1,8 +1,9 @@
 """A trained network written down for other programs: one graph, from images as they are to what is made of them.
 
 The input is uint8, channels last, any number of images at a time, as the domain frames them (`Domain.frame`) at the
-run's image size; scaling, channels and standardization are in the graph. Outputs are those of `Deployed`. Whatever is
-written was run before, on images of the domain, and gave what `Embedder` gives.
+run's image size; scaling, channels and standardization are in the graph. Framing is not: the facts that are written
+with the graph name it. Outputs are those of `Deployed`. Whatever is written was run before, on images of the domain,
+and gave what `Embedder` gives.
 
 ONNX is data alone. A `.pt2` of torch.export is a zip of raw weights and a graph in JSON, but torch also pickles the
 example input into it and calls on pickle when it loads one: load those that you trust, or take ONNX.
@@ -27,10 +28,18 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from domainmetric import durable
+from domainmetric.data.converted import Converted
+from domainmetric.data.domain import Domain
+from domainmetric.data.framing import Framing, Resize
+from domainmetric.data.imbalanced import Imbalanced
+from domainmetric.data.stored import Stored
+from domainmetric.data.view_bank import Pipeline
+from domainmetric.data.with_classes import WithClasses
 from domainmetric.embedding.deployed import OUTPUTS
 from domainmetric.embedding.embedder import BATCH, Embedder
 from domainmetric.errors import ConfigError
 from domainmetric.models.network import DomainName
+from domainmetric.serialize import import_name, to_json
 
 TOLERANCE = 1e-5
 """Largest difference from `Embedder` that an exported network may show, in any output."""
@@ -47,6 +56,8 @@ class Written:
     path: Path
     difference: float
     """The largest from `Embedder` in any output."""
+    expects: str
+    """What images the network takes, for people."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,18 +112,24 @@ class Export:
         return self.written(path, payload, self.checked(run, path))
 
     def torch_export(self, path: Path) -> Written:
-        """Write it for torch.export.load, with the facts in a JSON file beside it. Raises ConfigError, as `checked`."""
+        """Write it for torch.export.load, with the facts in a JSON file beside it. Raises ConfigError, as `checked`.
+
+        Facts never stand beside another network than their own, whatever interrupts: rather, a network has none.
+        """
         file = io.BytesIO()
         torch.export.save(self.program, file)
         payload = file.getvalue()
         difference = self.checked(torch.export.load(io.BytesIO(payload)).module(), path)
-        durable.write(path.with_name(f"{path.name}.json"), (json.dumps(self.facts, indent=2) + "\n").encode())
-        return self.written(path, payload, difference)
+        beside = path.with_name(f"{path.name}.json")
+        durable.remove(beside)
+        written = self.written(path, payload, difference)
+        durable.write(beside, (json.dumps(self.facts, indent=2) + "\n").encode())
+        return written
 
     def written(self, path: Path, payload: bytes, difference: float) -> Written:
         """The file on the disk, whole."""
         durable.write(path, payload)
-        return Written(path=path, difference=difference)
+        return Written(path=path, difference=difference, expects=self.expects)
 
     def checked(self, run: Run, path: Path) -> float:
         """The largest difference between what an export and `Embedder` make of the images.
@@ -150,6 +167,7 @@ class Export:
         """What a program must know to use the graph."""
         embedder, confidence = self.embedder, self.embedder.confidence.get(self.domain)
         side = embedder.side(self.domain)
+        way, pipeline = framing(side)
         return {
             "domainmetric": version("domainmetric"),
             "weights": embedder.weights,
@@ -158,9 +176,35 @@ class Export:
             "classes": list(embedder.classes),
             "image_size": embedder.image_size,
             "channels": side.channels,
+            "framing": to_json(way),
+            "pipeline": to_json(pipeline),
             "calibrated": confidence is not None,
             "thresholds": {} if confidence is None else {str(rate): low for rate, low in confidence.thresholds.items()},
         }
+
+    @property
+    def expects(self) -> str:
+        """What images the network takes, for people."""
+        size, side = self.embedder.image_size, self.embedder.side(self.domain)
+        way, pipeline = framing(side)
+        before = "" if pipeline is None else f"put through {pipeline} and then "
+        return (
+            f"uint8 images (n, {size}, {size}, {side.channels}), framed before: those of {side.name} are {before}"
+            f"brought to that size by {way}"
+        )
+
+
+def framing(domain: Domain) -> tuple[Framing | str, Pipeline | None]:
+    """What `Domain.frame` does: a framing, or the name of a function of one's own, and a pipeline before it."""
+    match domain:
+        case Imbalanced() | WithClasses():
+            return framing(domain.domain)
+        case Stored(framing=way):
+            return way, None
+        case Converted(framing=way, pipeline=pipeline):
+            return way, pipeline
+    own = next(kind for kind in type(domain).__mro__ if "frame" in vars(kind))
+    return Resize() if own is Domain else f"{import_name(own)}.frame", None
 
 
 def text(value: Any) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,27 +18,33 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from domainmetric import durable
-from domainmetric.data.pictures import listed, names_below
+from domainmetric.data.pictures import names_below
 from domainmetric.embedding.embedder import BATCH, Embedded, Embedder, joined
 from domainmetric.errors import ConfigError, DataError, RunFolderError
 from domainmetric.models.network import DomainName
-from domainmetric.serialize import content_hash
+from domainmetric.serialize import content_hash, without_home
 from domainmetric.training.checkpoint import read_tensors, write_tensors
 
 PART = 16 * BATCH
 """Images in a part."""
 COLUMNS = ("z", "label", "probability", "familiarity")
+METADATA = "domainmetric"
+"""Key of what a Parquet file says of its origin, as JSON."""
 Known = Bool[NDArray[np.bool_], " n"] | None
 """Which images are of a class that the network knows, where that was asked."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Rows:
-    """Embeddings and what they are of."""
+class Content:
+    """What goes into a file: `made` row by row, and what it is of."""
 
-    z: Float[NDArray[np.float32], "n d"]
-    names: list[str]
-    """Such as paths."""
+    made: Embedded
+    names: Sequence[str]
+    """Paths within the folder."""
+    classes: Sequence[str]
+    known: Known
+    origin: Mapping[str, str]
+    """weights (a hash), domain and folder: by what network the images were embedded, as whose, and where they lie."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,8 +55,8 @@ class Embedding:
     folder: Path
     domain: DomainName
     output: Path
-    """`.npz` (z, label, probability, familiarity, path, classes) or `.parquet` (path, label, probability, familiarity,
-    embedding)."""
+    """`.npz` (z, label, probability, familiarity, path, classes, weights, domain, folder) or `.parquet` (path, label,
+    probability, familiarity, embedding; the other facts in its metadata)."""
     reject: float | None = None
     """Where given, a column `known` is false for images that are like no class, as `Embedder.known` tells."""
 
@@ -65,6 +72,12 @@ class Embedding:
     def parts(self) -> Path:
         """Where finished parts wait for the others."""
         return self.output.with_name(f".{self.output.name}.parts")
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What the file says of where its rows come from; the home folder is called `~`."""
+        folder = (self.folder if self.folder.is_dir() else self.folder.parent).absolute()
+        return {"weights": self.embedder.weights, "domain": self.domain, "folder": without_home(str(folder))}
 
     def carry_out(self, begin: Callable[[int, int], None], advance: Callable[[int], None]) -> Path:
         """Embed what is left to embed, and write the output.
@@ -88,7 +101,8 @@ class Embedding:
         whole = {name: torch.cat([columns[name] for columns in columns_of]).numpy() for name in COLUMNS}
         made = Embedded(**whole)
         known = None if self.reject is None else self.embedder.known(made, domain=self.domain, reject=self.reject)
-        WRITERS[self.output.suffix](self.output, made, names, self.embedder.classes, known)
+        content = Content(made=made, names=names, classes=self.embedder.classes, known=known, origin=self.origin)
+        durable.write(self.output, WRITERS[self.output.suffix](content))
         for path in self.parts.iterdir():
             path.unlink()
         self.parts.rmdir()
@@ -128,28 +142,35 @@ def stamp(file: str) -> list[Any]:
     return [file, status.st_size, status.st_mtime_ns]
 
 
-def npz(path: Path, made: Embedded, names: Sequence[str], classes: Sequence[str], known: Known) -> None:
-    """Arrays z, label, probability, familiarity, path, classes and, where asked for, known."""
-    columns: dict[str, Any] = {name: getattr(made, name) for name in COLUMNS}
-    columns |= {} if known is None else {"known": known}
+def npz(content: Content) -> bytes:
+    """Arrays z, label, probability, familiarity, path, classes, known where asked for, weights, domain and folder."""
+    columns: dict[str, Any] = {name: getattr(content.made, name) for name in COLUMNS}
+    columns |= {} if content.known is None else {"known": content.known}
+    columns |= {"path": np.array(content.names), "classes": np.array(content.classes)}
+    columns |= {name: np.array(value) for name, value in content.origin.items()}
     payload = io.BytesIO()  # not compressed: of numbers such as these hardly a tenth would go, and take long
-    np.savez(payload, **columns, path=np.array(names), classes=np.array(classes))
-    durable.write(path, payload.getvalue())
+    np.savez(payload, **columns)
+    return payload.getvalue()
 
 
-def parquet(path: Path, made: Embedded, names: Sequence[str], classes: Sequence[str], known: Known) -> None:
-    """Columns path, label (its name), probability, familiarity, known where asked for, and embedding (floats)."""
+def parquet(content: Content) -> bytes:
+    """Columns path, label (its name), probability, familiarity, known where asked for, and embedding (floats).
+
+    Parquet holds UTF-8 alone: in a path that is none, the bytes that are not are spelled out.
+    """
+    made = content.made
     columns = {
-        "path": pa.array(names, pa.string()),
-        "label": pa.array([classes[label] for label in made.label], pa.string()),
+        "path": pa.array([name.encode(errors="backslashreplace").decode() for name in content.names], pa.string()),
+        "label": pa.array([content.classes[label] for label in made.label], pa.string()),
         "probability": pa.array(made.probability),
         "familiarity": pa.array(made.familiarity),
-        **({} if known is None else {"known": pa.array(known)}),
+        **({} if content.known is None else {"known": pa.array(content.known)}),
         "embedding": vectors(made.z),
     }
+    table = pa.table(columns).replace_schema_metadata({METADATA: json.dumps(dict(content.origin))})
     payload = io.BytesIO()
-    pq.write_table(pa.table(columns), payload, compression="zstd")
-    durable.write(path, payload.getvalue())
+    pq.write_table(table, payload, compression="zstd")
+    return payload.getvalue()
 
 
 def vectors(z: Float[NDArray[Any], "n d"]) -> pa.ListArray:
@@ -159,29 +180,4 @@ def vectors(z: Float[NDArray[Any], "n d"]) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(np.arange(count + 1, dtype=np.int32) * width), flat)
 
 
-WRITERS: dict[str, Callable[[Path, Embedded, Sequence[str], Sequence[str], Known], None]] = {
-    ".npz": npz,
-    ".parquet": parquet,
-}
-
-
-def rows_of(
-    embedder: Embedder,
-    path: Path,
-    domain: DomainName,
-    begin: Callable[[int, int], None],
-    advance: Callable[[int], None],
-) -> Rows:
-    """Embeddings of a folder or an image, made now; or those that an .npz holds, which `Embedding` wrote.
-
-    Raises DataError where the .npz is none of this kind.
-    """
-    if path.suffix != ".npz":
-        files = [str(file) for file in listed(path)]
-        begin(len(files), 0)
-        return Rows(z=embedder.embed(files, domain=domain, advance=advance).z, names=files)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Rows(z=arrays["z"], names=[str(name) for name in arrays["path"]])
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{path} is no file of embeddings, as `domainmetric embed` writes them: {error}.") from error
+WRITERS: dict[str, Callable[[Content], bytes]] = {".npz": npz, ".parquet": parquet}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +19,6 @@ from domainmetric.cli import main
 from domainmetric.embedding import command, files
 from domainmetric.embedding.embedder import Embedder, match
 from domainmetric.embedding.files import Embedding
-from domainmetric.errors import DataError
 from domainmetric.escaping import csv_cell
 from tests import tiny
 from tests.training.running import NAMES
@@ -36,6 +38,12 @@ def pictures(tmp_path: Path) -> Path:
 
 def silent(*_: int) -> None:
     pass
+
+
+def decoded(page: str) -> list[np.ndarray]:
+    """The pictures of a page, in their order."""
+    found = re.findall(r"data:image/png;base64,([\w+/=]+)", page)
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))) for text in found]
 
 
 def test_an_interrupted_embedding_goes_on_to_the_same_bits(
@@ -147,7 +155,12 @@ def test_matches_are_a_table_and_a_page(
     assert asked == ["cells"] and Path("cells.csv").read_text() == Path("matches.csv").read_text()
     page = Path("page.html").read_text()
     assert "0&lt;b&gt;&amp;.png" in page and "<b>&" not in page
-    assert page.count('<div class="row">') == 10 and page.count("data:image/png") == 30
+    assert page.count('<div class="row">') == 10 and "no picture" not in page
+    kept = [np.asarray(Image.open(pictures / name)) for name in names]
+    places = [place for row, few in enumerate(found.index) for place in (row, *few)]
+    assert len(kept[0]) == tiny.SIZE and len(decoded(page)) == 30
+    assert all((one == kept[place]).all() for one, place in zip(decoded(page), places, strict=True))
+    assert "could not be read" not in told.err
     assert "http" not in page.replace("http-equiv", "")
 
 
@@ -189,9 +202,3 @@ def test_what_cannot_be_done_is_told(
     assert main([str(folder) if word == "RUN" else word for word in words] + ["--file", FILE]) in (1, 2)
     assert message in " ".join(capsys.readouterr().err.split())
     assert {path.name for path in pictures.parent.iterdir()} == {"in"}, "nothing is left behind"
-
-
-def test_a_file_that_holds_no_embeddings_is_refused(folder: Path, tmp_path: Path) -> None:
-    np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    with pytest.raises(DataError, match=r"other\.npz is no file of embeddings"):
-        files.rows_of(Embedder.load(folder, names=NAMES), tmp_path / "other.npz", "target", silent, silent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from domainmetric.anchors.approximate import CellSearch
 from domainmetric.data.digits import Mnist
+from domainmetric.data.framing import CenterCrop
 from domainmetric.data.imbalanced import Imbalanced
 from domainmetric.embedding.embedder import BATCH, Embedder, match
 from domainmetric.errors import ConfigError, DataError, RunFolderError
@@ -79,6 +81,17 @@ def test_a_domain_frames_what_comes_from_elsewhere_as_its_own() -> None:
     framed = Mnist().framing.apply(raw, 32)
     assert torch.equal(Mnist().frame(raw, 32), framed) and torch.equal(Imbalanced().frame(raw, 32), framed)
     assert not torch.equal(tiny.experiment(Path(), "mmd").data.source.frame(raw, 32), framed)
+
+
+def test_what_is_framed_already_goes_to_the_network_as_it_is(embedder: Embedder, images: np.ndarray) -> None:
+    cropping = replace(embedder, domains={**embedder.domains, "target": Mnist(framing=CenterCrop(side=8))})
+    z, probability, _ = embedder.deployed("target").run(torch.from_numpy(images))
+    made = cropping.embed(images, framed=True)
+    assert (made.z == z.numpy()).all() and (made.label == probability.argmax(1).numpy()).all()
+    assert cropping.classify(images, framed=True) == [tiny.CLASSES[label] for label in made.label]
+    assert np.abs(cropping.embed(images).z - made.z).max() > 0.1, "cropped again"
+    with pytest.raises(DataError, match=r"framed=True is for images of 16x16, .* but one of 16x12 came"):
+        cropping.embed(images[:, :, 2:14], framed=True)
 
 
 @pytest.mark.usefixtures("unchecked_shapes")

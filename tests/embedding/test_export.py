@@ -14,11 +14,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from domainmetric import durable
 from domainmetric.cli import main
+from domainmetric.data.digits import Mnist
+from domainmetric.data.domain import Domain
+from domainmetric.data.folder import UnlabelledFolder
+from domainmetric.data.framing import CenterCrop, Pad, Resize
+from domainmetric.data.imbalanced import Imbalanced
+from domainmetric.data.pipelines import DigitViews
+from domainmetric.data.with_classes import WithClasses
 from domainmetric.embedding import export
 from domainmetric.embedding.embedder import Embedder
 from domainmetric.embedding.export import Export
-from domainmetric.errors import ConfigError
+from domainmetric.errors import ConfigError, NotWritten
+from domainmetric.serialize import from_json, known_names
 from tests import tiny
 from tests.training.running import NAMES
 
@@ -40,6 +49,9 @@ def test_both_forms_are_written_checked_and_told(
     assert told[-2:] == [str(path) for path in paths]
     assert [line.partition(":")[0] for line in told[:2]] == ["net.onnx", "net.pt2"]
     assert all(float(line.split(" to ")[1].split()[0]) <= 1e-5 for line in told[:2])
+    assert told[2] == (
+        "Takes uint8 images (n, 16, 16, 1), framed before: those of grey are brought to that size by Resize()."
+    )
 
     expected = embedder.embed(images[:13])
     model = onnx.load(paths[0])
@@ -52,6 +64,8 @@ def test_both_forms_are_written_checked_and_told(
         "true",
     )
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "n"
+    assert json.loads(facts["framing"]) == {"class": "domainmetric.data.framing.Resize"}
+    assert json.loads(facts["pipeline"]) is None
     session = onnxruntime.InferenceSession(paths[0])
     beside = json.loads((tmp_path / "net.pt2.json").read_text())
     assert beside["thresholds"]["0.05"] == embedder.threshold("target", 0.05) and beside["classes"] == list(
@@ -64,6 +78,81 @@ def test_both_forms_are_written_checked_and_told(
         assert (probability.argmax(1) == expected.label).all()
         np.testing.assert_allclose(probability.max(1), expected.probability, atol=1e-5)
         np.testing.assert_allclose(familiarity, expected.familiarity, atol=1e-5)
+
+
+def test_what_the_graph_does_not_frame_is_told_beside_it(embedder: Embedder, images: Tensor) -> None:
+    """A program that follows the facts alone gets what the run's own embedder gets of raw images."""
+    side = Mnist(framing=CenterCrop(side=12))
+    work = Export(embedder=replace(embedder, domains={"target": side}), domain="target", images=images)
+    raw = torch.from_numpy(np.pad(images[:5].numpy(), ((0, 0), (6, 6), (6, 6), (0, 0))))
+    way = from_json(json.loads(json.dumps(work.facts["framing"])), known_names())
+    z = work.program.module()(way.apply(raw, work.facts["image_size"]))[0].numpy()
+    np.testing.assert_allclose(z, work.embedder.embed(raw).z, atol=1e-5)
+    assert np.abs(z - embedder.embed(raw).z).max() > 0.1
+    assert work.expects.endswith("those of mnist are brought to that size by CenterCrop(side=12)")
+
+
+class Framed(tiny.Grey):
+    """A domain that frames in a way of its own."""
+
+    def frame(self, images: Tensor, size: int) -> Tensor:
+        return images[:, :size, :size]
+
+
+class Around(tiny.Grey):
+    """A domain around another, whose framing it does not take over."""
+
+    domain = Mnist()
+
+
+@pytest.mark.parametrize(
+    ("domain", "expected"),
+    [
+        (Mnist(), (CenterCrop(side=24), None)),
+        (Imbalanced(domain=WithClasses(domain=Mnist(), names={"1": "a", "2": "b"})), (CenterCrop(side=24), None)),
+        (UnlabelledFolder(path=Path("x"), channels=1, framing=Pad(), pipeline=DigitViews()), (Pad(), DigitViews())),
+        (tiny.Grey(), (Resize(), None)),
+        (Around(), (Resize(), None)),
+        (Framed(), ("user.Framed.frame", None)),
+    ],
+    ids=["stored", "inner", "converted", "plain", "around", "own"],
+)
+def test_the_framing_is_that_of_frame(domain: Domain, expected: object) -> None:
+    assert export.framing(domain) == expected
+
+
+def test_without_a_file_it_goes_into_the_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both words of the command together, in either order with the run."""
+    written = [folder / "network.onnx", folder / "network.pt2"]
+    for words in ([str(folder), "--onnx", "--torch-export"], ["--torch-export", "--onnx", str(folder)]):
+        assert main(["export", *words, "--file", FILE]) == 0
+        assert capsys.readouterr().out.splitlines()[-2:] == [str(path) for path in written]
+        for path in [*written, folder / "network.pt2.json"]:
+            path.unlink()
+
+
+@pytest.mark.parametrize("failing", ["net.pt2", "net.pt2.json"])
+def test_facts_never_stand_beside_another_network(
+    embedder: Embedder, images: Tensor, tmp_path: Path, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, beside = tmp_path / "net.pt2", tmp_path / "net.pt2.json"
+    network.write_text("another network")
+    beside.write_text("its facts")
+    write = durable.write
+
+    def full(path: Path, payload: bytes) -> None:
+        if path.name == failing:
+            raise NotWritten(f"Could not write {path}: No space left on device.")
+        write(path, payload)
+
+    monkeypatch.setattr(durable, "write", full)
+    work = Export(embedder=embedder, domain="target", images=images)
+    with pytest.raises(NotWritten):
+        work.torch_export(network)
+    assert (network.read_bytes() == b"another network") == (failing == "net.pt2") and not beside.exists()
+    monkeypatch.undo()
+    work.torch_export(network)
+    assert json.loads(beside.read_text())["weights"] == embedder.weights
 
 
 class Batchwise(nn.Module):
