@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from domainmetric import runner
+from domainmetric.data.domain import SPLITS
+from experiments.demo import semantic_anchors
 from tests.docs.pages import DOCS, blocks, with_code
-from tests.docs.reading import Reader, running_small
+from tests.docs.reading import Reader, running_small, small
 from tests.experiments.made_digits import write_digits
 
 LARGE = {"tutorials/transfer.md", "getting_started.md"}
@@ -56,3 +60,18 @@ def test_a_block_with_a_caption_is_a_file_and_no_code_of_the_page(place: Path) -
     reader.do(own)
     assert Path("my_pair.py").read_text() == own.body and "mine" not in reader.names
     assert len([line for line in own.body.splitlines() if line.strip()]) <= 10  # all that a new pair takes
+
+
+@pytest.mark.slow
+def test_a_few_labelled_test_images_give_an_accuracy(place: Path) -> None:
+    reader = Reader()
+    for block in blocks(DOCS / "tutorials" / "own_pair.md"):
+        if block.kind == "python":
+            reader.do(block)
+    pair = reader.names["pair"]
+    target = {split: pair.target.load(split, root=place / "data", size=8) for split in SPLITS}
+    assert (len(target["train"]), len(target["test"])) == (1000, 100)
+    experiment = small(replace(semantic_anchors(), data=pair))
+    report = json.loads((runner.run(experiment) / "report.json").read_text())
+    assert sum(map(sum, report["confusion"])) == 100 and "target_accuracy" in report
+    assert "gap_oracle" not in report["selection"]  # no label of a training image is known
