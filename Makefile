@@ -52,6 +52,7 @@ bench: $(PML)  ## everything that is timed on the CPU (minutes; nothing else sho
 	PYTHONPATH=.venv/bench $(BIN)/python -m experiments.benchmarks.triplets
 	$(BIN)/python -m experiments.benchmarks.matching
 	$(BIN)/python -m experiments.benchmarks.embedding
+	$(BIN)/python -m experiments.benchmarks.preparation
 	$(BIN)/python -m experiments.benchmarks.augmentation
 	$(BIN)/python -m experiments.benchmarks.growth
 	$(BIN)/python -m experiments.benchmarks.trust

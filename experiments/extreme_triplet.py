@@ -35,6 +35,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,12 +54,20 @@ RESULTS = Path("runs") / "extreme_triplet"
 
 def settings_of(options: argparse.Namespace, seed: int) -> Settings:
     """The settings of one seed; what is not given is the paper's. Raises ConfigError for what cannot be done."""
-    per_class = options.per_class or PER_CLASS[options.benchmark]
+    per_class = PER_CLASS[options.benchmark] if options.per_class is None else options.per_class
+    lr = LR[options.benchmark] if options.lr is None else options.lr
+    least = {"batch": 1, "epochs": 1, "every": 1, "dim": 1, "size": 1, "workers": 0}
+    for name, smallest in least.items():
+        if getattr(options, name) < smallest:
+            raise ConfigError(f"--{name} must be at least {smallest}, but is {getattr(options, name)}.")
+    if per_class < 2:
+        raise ConfigError(f"--per-class must be at least 2, or no image has a positive, but is {per_class}.")
+    if not 0 < lr < math.inf:
+        raise ConfigError(f"--lr must be a positive number, but is {lr}. Leave it out for the paper's.")
+    if not 0 <= options.momentum < math.inf:
+        raise ConfigError(f"--momentum must be a number from 0 on, but is {options.momentum}.")
     if options.batch % per_class:
         raise ConfigError(f"A batch of {options.batch} does not hold whole groups of {per_class}. Change one of them.")
-    for name in ("epochs", "every", "dim", "size"):
-        if getattr(options, name) < 1:
-            raise ConfigError(f"--{name} must be at least 1, but is {getattr(options, name)}.")
     return Settings(
         benchmark=options.benchmark,
         network=options.network,
@@ -67,7 +76,7 @@ def settings_of(options: argparse.Namespace, seed: int) -> Settings:
         loss=options.loss,
         seed=seed,
         per_class=per_class,
-        lr=options.lr or LR[options.benchmark],
+        lr=lr,
         momentum=options.momentum,
         epochs=options.epochs,
         batch=options.batch,

@@ -77,8 +77,12 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "The anchors read target labels (oracle): declare them with labelled_target=AllLabels().": lambda: full(
         anchors=Oracle()
     ),
-    "Nothing reads labelled target images, so labelled_target would be ignored. Leave it out.": lambda: full(
-        labelled_target=AllLabels(batch=32)
+    "Labelled target images are read in adaptation phases alone, and there is none, so labelled_target would be "
+    "ignored. Leave it out.": lambda: replace(tiny.experiment(Path("runs")), labelled_target=AllLabels(batch=32)),
+    "AllLabels adds a term named 'all_labels', so call yours otherwise.": lambda: full(
+        terms={**full().terms, "all_labels": full().terms["mmd"]},
+        phases=phases(adapt={"terms": (*full().phases["adapt"].terms, "all_labels")}),
+        labelled_target=AllLabels(),
     ),
     "Phase 'adapt': source_batch must be at least 2, or no image has a negative, but is 1.": lambda: full(
         phases=phases(adapt={"source_batch": 1})
@@ -172,3 +176,22 @@ def test_the_labelled_stream_can_be_declared() -> None:
     names = {"source": {"terms": ("classify",)}, "adapt": {"terms": ("classify", "supervised")}}
     experiment = full(terms=terms, phases=phases(**names), anchors=None, labelled_target=AllLabels(batch=8))
     assert "labelled_target" in experiment.needs(experiment.terms)
+    assert experiment.terms_of(experiment.phases["adapt"]).keys() == {"classify", "supervised"}
+
+
+def test_all_labels_add_a_term_where_nothing_reads_them() -> None:
+    experiment = full(labelled_target=AllLabels())
+    source, adapt = experiment.phases.values()
+    assert experiment.terms_of(source).keys() == {"classify"}
+    assert experiment.terms_of(adapt) == {**full().terms, "all_labels": Term(part=ClassifyLabelledTarget())}
+    oracle = full(anchors=Oracle(), labelled_target=AllLabels())
+    assert oracle.terms_of(oracle.phases["adapt"]) == full().terms
+
+
+def test_leaving_out_what_read_labels_leaves_them_unread() -> None:
+    oracle = full(anchors=Oracle(), labelled_target=AllLabels())
+    assert oracle.without("mmd").labelled_target == AllLabels()
+    bare = oracle.without("triplet")
+    assert bare.anchors is None and bare.labelled_target is None
+    added = full(labelled_target=AllLabels()).without("mmd")
+    assert "all_labels" in added.terms_of(added.phases["adapt"])

@@ -121,7 +121,7 @@ def of_target_oracle(facts: DataFacts, counts: Mapping[str, Sequence[int]]) -> l
         missing = [name for name, count in zip(target.classes, row, strict=True) if not count]
         if missing:
             found.append(f"'{target.name}' {split} (oracle): no image of class {', '.join(missing)}.")
-    if source.class_counts is not None and "train" in counts:
+    if source.class_counts is not None and any(counts.get("train", ())):
         apart = shares_apart(source.class_counts["train"], counts["train"])
         if apart > SHARES_APART:
             found.append(

@@ -63,7 +63,7 @@ def classes(facts: DataFacts, target_counts_oracle: Mapping[str, Sequence[int]])
     columns |= {f"{target.name} {split} (oracle)": counts for split, counts in target_counts_oracle.items()}
     yield ("class", *columns)
     for index, name in enumerate(source.classes):
-        yield (name, *(f"{counts[index]:,} ({counts[index] / sum(counts):.1%})" for counts in columns.values()))
+        yield (name, *(f"{counts[index]:,} ({counts[index] / max(1, sum(counts)):.1%})" for counts in columns.values()))
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -49,23 +50,32 @@ class LabelledTarget(ABC):
     """Labels of the target, as a stream of their own beside its unlabelled images: the only way for one to enter."""
 
     @abstractmethod
-    def rows(self, labels: Int64[Tensor, " n"], num_classes: int) -> Int64[Tensor, " r"]:
-        """The training rows whose labels may be read, in ascending order. Raises DataError where there are too few."""
+    def rows(self, labels: Int64[Tensor, " n"], classes: Sequence[str]) -> Int64[Tensor, " r"]:
+        """The training rows whose labels may be read, in ascending order. `classes` names those that are learned.
+
+        Other labels are of classes that the source lacks. Raises DataError where there are too few.
+        """
 
     @abstractmethod
     def size(self, num_classes: int) -> int:
-        """Labelled images in a step."""
+        """Labelled images in a step, where so many classes have any."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AllLabels(LabelledTarget):
-    """The labels of the whole target training set, for the terms and strategies that ask. Said to be *oracle*."""
+    """The labels of the whole target training set: supervised training, an upper bound. Said to be *oracle*.
+
+    They are for the terms and anchors that ask. Where none does, it adds the term `all_labels`, the classifier's
+    cross-entropy on them, to every adaptation phase, so that any recipe that adapts becomes a supervised one.
+    """
 
     batch: int = 130
     """Labelled target images in a step."""
 
-    def rows(self, labels: Int64[Tensor, " n"], num_classes: int) -> Int64[Tensor, " r"]:
-        return (labels < num_classes).nonzero()[:, 0]
+    def rows(self, labels: Int64[Tensor, " n"], classes: Sequence[str]) -> Int64[Tensor, " r"]:
+        rows = (labels < len(classes)).nonzero()[:, 0]
+        check_some(len(rows), classes)
+        return rows
 
     def size(self, num_classes: int) -> int:
         return self.batch
@@ -76,7 +86,8 @@ class FewLabels(LabelledTarget):
     """A few labelled images of each class: semi-supervised training, with any recipe that adapts.
 
     It adds the term `few_labels`, the classifier's cross-entropy on them, to every adaptation phase. The images stay in
-    the target's training set too, without their labels. No other label of the target is read.
+    the target's training set too, without their labels. No other label of the target is read. A class of which the
+    target has no image has none.
     """
 
     per_class: int = 5
@@ -96,21 +107,33 @@ class FewLabels(LabelledTarget):
                 "no labels, leave labelled_target out."
             )
 
-    def rows(self, labels: Int64[Tensor, " n"], num_classes: int) -> Int64[Tensor, " r"]:
-        drawn = []
-        for label in range(num_classes):
-            found = (labels.cpu() == label).nonzero()[:, 0]
-            if len(found) < self.per_class:
-                raise DataError(
-                    f"FewLabels.per_class asks for {self.per_class} labelled target images of each class, but class "
-                    f"index {label} has {len(found)}. Ask for fewer."
-                )
-            order = torch.randperm(len(found), generator=generator("cpu", self.seed, "few labels", label))
-            drawn.append(found[order[: self.per_class]])
-        return torch.cat(drawn).sort().values.to(labels.device)
+    def rows(self, labels: Int64[Tensor, " n"], classes: Sequence[str]) -> Int64[Tensor, " r"]:
+        found = [(labels.cpu() == label).nonzero()[:, 0] for label in range(len(classes))]
+        check_some(sum(map(len, found)), classes)
+        few = {name: len(rows) for name, rows in zip(classes, found, strict=True) if 0 < len(rows) < self.per_class}
+        if few:
+            told = ", ".join(f"'{name}' has {count}" for name, count in few.items())
+            raise DataError(
+                f"FewLabels.per_class asks for {self.per_class} labelled target images of each class, but {told}. Ask "
+                f"for {min(few.values())} at most, or add images."
+            )
+        return torch.cat([self._drawn(rows, label) for label, rows in enumerate(found)]).sort().values.to(labels.device)
+
+    def _drawn(self, rows: Int64[Tensor, " r"], label: int) -> Int64[Tensor, " s"]:
+        order = torch.randperm(len(rows), generator=generator("cpu", self.seed, "few labels", label))
+        return rows[order[: self.per_class]]
 
     def size(self, num_classes: int) -> int:
         return num_classes * min(self.per_class, self.LARGEST)
+
+
+def check_some(count: int, classes: Sequence[str]) -> None:
+    """Raise DataError where the target has no training image of a class that is learned."""
+    if not count:
+        raise DataError(
+            f"labelled_target asks for labels, but no training image of the target is of a class that is learned "
+            f"({', '.join(classes)}). Leave labelled_target out, or add images."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,8 +33,8 @@ from domainmetric.tracking import Tracking
 
 MATCHED: frozenset[Need] = frozenset({"matches", "matched_target"})
 """What only an anchor strategy can prepare."""
-FEW_LABELS = "few_labels"
-"""Name of the term on a few labelled target images."""
+FEW_LABELS, ALL_LABELS = "few_labels", "all_labels"
+"""Names of the terms that a few labelled target images add, and all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,8 @@ class Experiment:
     banks: Banks = field(default_factory=Banks)
     """Sizes and refreshing of the embedding banks."""
     labelled_target: LabelledTarget | None = None
-    """A separate stream of labelled target images, such as `FewLabels(per_class=5)`. None: no target label enters the
-    training."""
+    """A separate stream of labelled target images: `FewLabels(per_class=5)`, or `AllLabels()` (*oracle*). None: no
+    target label enters the training."""
     selection: Selection = field(default_factory=LastCheckpoint)
     """Which checkpoint is reported."""
     evaluation: Evaluation = field(default_factory=Evaluation)
@@ -140,18 +140,19 @@ class Experiment:
                 )
 
     def _check_labelled(self, term_reads: bool) -> None:
-        anchors_read = self.anchors is not None and self.anchors.needs_target_labels
         if term_reads and self.labelled_target is None:
             raise ConfigError("A term needs labelled target images: set labelled_target=AllLabels().")
-        if anchors_read and not isinstance(self.labelled_target, AllLabels):
+        if self._anchors_read_labels() and not isinstance(self.labelled_target, AllLabels):
             raise ConfigError("The anchors read target labels (oracle): declare them with labelled_target=AllLabels().")
-        if isinstance(self.labelled_target, FewLabels):
-            if FEW_LABELS in self.terms:
-                raise ConfigError(f"FewLabels adds a term named '{FEW_LABELS}', so call yours otherwise.")
-            term_reads = any(isinstance(phase, AdaptationPhase) for phase in self.phases.values())
-        if self.labelled_target is not None and not (term_reads or anchors_read):
+        for name in self.labelled_term().keys() & self.terms.keys():
             raise ConfigError(
-                "Nothing reads labelled target images, so labelled_target would be ignored. Leave it out."
+                f"{type(self.labelled_target).__name__} adds a term named '{name}', so call yours otherwise."
+            )
+        adapts = any(isinstance(phase, AdaptationPhase) for phase in self.phases.values())
+        if self.labelled_target is not None and not adapts:
+            raise ConfigError(
+                "Labelled target images are read in adaptation phases alone, and there is none, so labelled_target "
+                "would be ignored. Leave it out."
             )
         if self.labelled_target is not None and self.data.target.classes is None:
             raise ConfigError(f"labelled_target asks for labels, but '{self.data.target.name}' has none.")
@@ -215,18 +216,34 @@ class Experiment:
         return phase.draws_by_match or bool(self.needs(self.terms_of(phase)) & MATCHED)
 
     def terms_of(self, phase: Phase) -> dict[str, Term]:
-        """The terms that train in a phase: those that it names, and the one that `FewLabels` adds."""
-        terms = {name: self.terms[name] for name in phase.terms}
-        if isinstance(self.labelled_target, FewLabels) and isinstance(phase, AdaptationPhase):
-            terms[FEW_LABELS] = Term(part=ClassifyLabelledTarget(), weight=self.labelled_target.weight)
-        return terms
+        """The terms that train in a phase: those that it names, and the one that `labelled_target` adds."""
+        named = {name: self.terms[name] for name in phase.terms}
+        return {**named, **self.labelled_term()} if isinstance(phase, AdaptationPhase) else named
+
+    def labelled_term(self) -> dict[str, Term]:
+        """The term, by its name, that `labelled_target` adds to each adaptation phase, where it adds one.
+
+        A few labels always do; all of them where no term and no anchors of the experiment read them.
+        """
+        if isinstance(self.labelled_target, FewLabels):
+            return {FEW_LABELS: Term(part=ClassifyLabelledTarget(), weight=self.labelled_target.weight)}
+        if isinstance(self.labelled_target, AllLabels) and not self._reads_labels():
+            return {ALL_LABELS: Term(part=ClassifyLabelledTarget())}
+        return {}
+
+    def _anchors_read_labels(self) -> bool:
+        return self.anchors is not None and self.anchors.needs_target_labels
+
+    def _reads_labels(self) -> bool:
+        """Whether a term or the anchors of the experiment read labelled target images."""
+        return self._anchors_read_labels() or "labelled_target" in self.needs(self.terms)
 
     def needs(self, terms: Mapping[str, Term]) -> frozenset[Need]:
         """What the steps of these terms must prepare."""
         return frozenset().union(*(term.part.needs for term in terms.values()))
 
     def without(self, term: str) -> Experiment:
-        """The same experiment without one term (and without anchors, where that was the last term to use them)."""
+        """The same experiment without one term, and without the anchors or labels that no other part of it uses."""
         if term not in self.terms:
             raise ConfigError(f"The experiment has no term '{term}'.{nearest(term, self.terms)}")
         terms = {name: value for name, value in self.terms.items() if name != term}
@@ -234,4 +251,12 @@ class Experiment:
         matched = any(value.part.needs & MATCHED for value in terms.values())
         drawn = any(phase.draws_by_match for phase in phases.values())
         anchors = self.anchors if matched or drawn else None
-        return replace(self, name=f"{self.name}-without-{term}", terms=terms, phases=phases, anchors=anchors)
+        read = "labelled_target" in self.needs(terms) or (anchors is not None and anchors.needs_target_labels)
+        return replace(
+            self,
+            name=f"{self.name}-without-{term}",
+            terms=terms,
+            phases=phases,
+            anchors=anchors,
+            labelled_target=self.labelled_target if read or self.labelled_term() else None,
+        )

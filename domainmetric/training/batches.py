@@ -20,7 +20,7 @@ from domainmetric.data.sampling import ShuffledRows
 from domainmetric.data.streamed import Streamed
 from domainmetric.data.views import Rows, Views, ViewStream
 from domainmetric.errors import ConfigError, DataError
-from domainmetric.experiment import AdaptationPhase, Experiment, Phase
+from domainmetric.experiment import AdaptationPhase, Experiment, LabelledTarget, Phase
 from domainmetric.models.network import DOMAINS
 from domainmetric.parts import part
 from domainmetric.randomness import derive, generator
@@ -148,18 +148,19 @@ class Batches:
             self._target = self._open(views.target, data.target_train, rows, "target")
             if "labelled_target" in experiment.needs(experiment.terms_of(phase)):
                 assert experiment.labelled_target is not None and data.target_train_labels_oracle is not None
-                self._labels, shown = data.target_train_labels_oracle, experiment.labelled_target
-                readable = shown.rows(self._labels, num_classes).cpu()
-                drawn = Balanced().open(
-                    self._labels.cpu()[readable],
-                    num_classes,
-                    shown.size(num_classes),
-                    seed=self.seed,
-                    name=f"{phase_name}/labelled",
-                )
+                self._labels = data.target_train_labels_oracle
                 self._labelled = self._open(
-                    views.target, data.target_train, lambda step: readable[drawn(step)], "labelled"
+                    views.target, data.target_train, self._labelled_rows(experiment.labelled_target), "labelled"
                 )
+
+    def _labelled_rows(self, shown: LabelledTarget) -> Rows:
+        """As many labelled target images of each class that has any: others cannot be drawn from."""
+        readable = shown.rows(self._labels, self.data.source_train.classes).cpu()
+        there, labels = self._labels.cpu()[readable].unique(return_inverse=True)
+        drawn = Balanced().open(
+            labels, len(there), shown.size(len(there)), seed=self.seed, name=f"{self.phase_name}/labelled"
+        )
+        return lambda step: readable[drawn(step)]
 
     def _open(self, views: Views, images: ImageSet, rows: Rows, name: str) -> ViewStream:
         name = f"{self.phase_name}/{name}"

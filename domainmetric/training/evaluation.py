@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Int64, UInt8
@@ -101,12 +101,18 @@ class Look:
         )
 
     def scores(self, evidence: Evidence) -> dict[str, float]:
-        """Label-free scores under `score/`, collapse measures, and oracle accuracy where there are labels."""
+        """Label-free scores under `score/`, collapse measures, and oracle accuracy where there are labels.
+
+        The accuracy is over the images of the source's classes, as that of the report is.
+        """
         values = {f"score/{name}": value for name, value in all_scores(evidence).items()}
         values["collapse/target_mean_cosine"] = float(mean_cosine(evidence.target_z))
         values["collapse/target_effective_rank"] = float(effective_rank(evidence.target_z))
-        if self.target_labels_oracle is not None:
-            values["eval/target/accuracy_oracle"] = float(accuracy(evidence.target_logits, self.target_labels_oracle))
+        rows = known(self.target_labels_oracle, evidence.target_logits.shape[1])
+        if rows is not None:
+            assert self.target_labels_oracle is not None
+            right = accuracy(evidence.target_logits[rows], self.target_labels_oracle[rows])
+            values["eval/target/accuracy_oracle"] = float(right)
         return values
 
     def matches(self, teacher: Network, matcher: AnchorMatcher, batch: int) -> tuple[Matches, float]:
@@ -129,10 +135,22 @@ def judge(
 ) -> dict[str, float]:
     """Quality of a strategy's matches, under `anchors/`; their precision is oracle, and absent without target labels.
 
-    `source` is the source training set that it chooses from.
+    `source` is the source training set that it chooses from. The precision is over the target items of its classes:
+    whatever an item of another one is matched to is neither right nor wrong.
     """
     quality = anchor_quality(matches, len(source), matcher.num_candidates(len(source)), len(source.classes))
     report = {f"anchors/{name}": value for name, value in quality.items()}
-    if target_labels_oracle is not None:
-        report["anchors/precision_oracle"] = match_precision_oracle(matches, target_labels_oracle)
+    rows = known(target_labels_oracle, len(source.classes))
+    if rows is not None:
+        assert target_labels_oracle is not None
+        judged = Matches(**{each.name: getattr(matches, each.name)[rows] for each in fields(Matches)})
+        report["anchors/precision_oracle"] = match_precision_oracle(judged, target_labels_oracle[rows])
     return report
+
+
+def known(target_labels_oracle: Int64[Tensor, " m"] | None, num_classes: int) -> Int64[Tensor, " r"] | None:
+    """The target items of a class that the source has, too; None where none is known to be."""
+    if target_labels_oracle is None:
+        return None
+    rows = (target_labels_oracle < num_classes).nonzero()[:, 0]
+    return rows if len(rows) else None

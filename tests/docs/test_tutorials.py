@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import shlex
+import json
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
 from domainmetric import runner
-from domainmetric.cli import main
-from tests.docs.pages import DOCS, Block, blocks, with_code
+from domainmetric.data.domain import SPLITS
+from experiments.demo import semantic_anchors
+from tests.docs.pages import DOCS, blocks, with_code
+from tests.docs.reading import Reader, running_small, small
 from tests.experiments.made_digits import write_digits
-from tests.test_readme import small
 
-LARGE = {"tutorials/transfer.md"}
-"""Pages whose runs are of a size for real data: here they are small ones, on made digits under the real names."""
-NOT_HERE = ("make ", ".venv/bin/")
-"""Commands that install or download, or name the run folder of an example."""
+LARGE = {"tutorials/transfer.md", "getting_started.md"}
+"""Pages whose runs take long, or need real data: here they are small ones, on made digits under the real names."""
 
 
 @pytest.fixture
@@ -36,50 +32,22 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     return tmp_path
 
 
-class Reader:
-    """Does what a page says."""
-
-    def __init__(self) -> None:
-        self.names: dict[str, Any] = {"__name__": "page"}
-        self.last_run = ""
-        self.commands: list[str] = []
-
-    def do(self, block: Block) -> None:
-        if block.file:
-            Path(block.file).write_text(block.body)
-        elif block.kind == "python":
-            exec(compile(block.body, "page", "exec"), self.names)
-        elif block.kind == "console":
-            for line in block.body.splitlines():
-                self.type(line.removeprefix("$ "))
-
-    def type(self, command: str) -> None:
-        """A line in the shell. What `run` prints last is $RUN afterwards."""
-        if command.startswith(NOT_HERE):
-            return
-        words, printed = shlex.split(command.replace('"$RUN"', self.last_run)), StringIO()
-        assert words[0] == "domainmetric"
-        with redirect_stdout(printed):
-            assert main(words[1:]) == 0, command
-        self.commands.append(words[1])
-        if words[1] == "run":
-            self.last_run = printed.getvalue().splitlines()[-1]
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize("page", with_code(), ids=lambda page: str(page.relative_to(DOCS)))
 def test_the_page_runs_as_written(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if str(page.relative_to(DOCS)) in LARGE:
-        run = runner.run
         write_digits(place / "data")
-        monkeypatch.setattr("domainmetric.runner.run", lambda e: run(replace(small(e), data=e.data, image_size=32)))
+        monkeypatch.setattr("domainmetric.runner.run", running_small(runner.run))
         monkeypatch.setattr("domainmetric.run", runner.run)
     reader = Reader()
     for block in blocks(page):
         reader.do(block)
     runs = [*place.glob("runs/*/report.json"), *place.glob("ablations/*/runs/*/report.json")]
-    assert runs and (reader.commands or "folder" in reader.names)
+    assert runs and reader.commands
+    assert reader.left_out == ["make demo", ".venv/bin/python -m data_prep svhn mnist"] * (
+        page.stem == "getting_started"
+    )
 
 
 def test_pages_with_code_are_the_tutorials_and_the_first_steps() -> None:
@@ -92,3 +60,18 @@ def test_a_block_with_a_caption_is_a_file_and_no_code_of_the_page(place: Path) -
     reader.do(own)
     assert Path("my_pair.py").read_text() == own.body and "mine" not in reader.names
     assert len([line for line in own.body.splitlines() if line.strip()]) <= 10  # all that a new pair takes
+
+
+@pytest.mark.slow
+def test_a_few_labelled_test_images_give_an_accuracy(place: Path) -> None:
+    reader = Reader()
+    for block in blocks(DOCS / "tutorials" / "own_pair.md"):
+        if block.kind == "python":
+            reader.do(block)
+    pair = reader.names["pair"]
+    target = {split: pair.target.load(split, root=place / "data", size=8) for split in SPLITS}
+    assert (len(target["train"]), len(target["test"])) == (1000, 100)
+    experiment = small(replace(semantic_anchors(), data=pair))
+    report = json.loads((runner.run(experiment) / "report.json").read_text())
+    assert sum(map(sum, report["confusion"])) == 100 and "target_accuracy" in report
+    assert "gap_oracle" not in report["selection"]  # no label of a training image is known

@@ -232,6 +232,12 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, capsys: pytest.CaptureFixtu
     for flags, said in (
         (["--batch", "9"], "A batch of 9 does not hold whole groups of 8. Change one of them."),
         (["--epochs", "0"], "--epochs must be at least 1, but is 0."),
+        (["--batch", "0"], "--batch must be at least 1, but is 0."),
+        (["--workers", "-1"], "--workers must be at least 0, but is -1."),
+        (["--per-class", "0"], "--per-class must be at least 2, or no image has a positive, but is 0."),
+        (["--lr", "0"], "--lr must be a positive number, but is 0.0. Leave it out for the paper's."),
+        (["--lr", "-0.1"], "--lr must be a positive number, but is -0.1."),
+        (["--momentum", "-1"], "--momentum must be a number from 0 on, but is -1.0."),
         ([], f"{tmp_path} is not as published: there is no CUB_200_2011/images.txt"),
     ):
         assert main(["cub", "--data", str(tmp_path), *flags]) == 1

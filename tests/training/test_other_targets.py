@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +15,21 @@ import torch
 from domainmetric import usage
 from domainmetric.ablation.plan import Ablation
 from domainmetric.anchors.oracle import Oracle
+from domainmetric.audit.inspection import inspect
 from domainmetric.data.domain import Split
 from domainmetric.data.pair import Pair
 from domainmetric.errors import ConfigError, DataError
-from domainmetric.experiment import AllLabels, FewLabels
+from domainmetric.experiment import AllLabels, FewLabels, LabelledTarget
 from domainmetric.runner import resume, run
+from domainmetric.terms import ClassifyLabelledTarget, Term
 from domainmetric.training.batches import load
 from domainmetric.training.checkpoint import read_json
+from domainmetric.training.evaluation import Look, judge
+from domainmetric.training.phases import build_matcher, new_network
 from domainmetric.training.tracking import history
-from domainmetric.types import ImageSet
+from domainmetric.types import ImageSet, Matches
 from tests import tiny
-from tests.training.running import NAMES, report, same, short, train, weights
+from tests.training.running import NAMES, report, same, short, train, weights, wired
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +99,46 @@ def test_images_of_a_class_that_the_source_lacks_are_left_out_of_accuracies(
         assert (kept["label"][kept["domain"] == 1] == -1).sum() == 50
 
 
+def test_images_of_a_class_that_the_source_lacks_are_left_out_of_oracle_curves(tmp_path: Path) -> None:
+    experiment = on(Turned(names=("slash", "ring", "cross", "star")), tmp_path, "keep")
+    data = load(experiment, Path(), torch.device("cpu"))
+    look, labels = Look.choose(experiment, data), data.target_train_labels_oracle
+    assert labels is not None and look.target_labels_oracle is not None and 4 in look.target_labels_oracle
+    network = new_network(experiment, torch.device("cpu"))
+    evidence = look.evidence(network)
+    right, seen = evidence.target_logits.argmax(1) == look.target_labels_oracle, look.target_labels_oracle < 4
+    assert look.scores(evidence)["eval/target/accuracy_oracle"] == pytest.approx(float(right[seen].double().mean()))
+    perfect = Matches(
+        source_index=torch.zeros(len(labels), 1, dtype=torch.int64),
+        label=labels.clamp(max=3),
+        confidence=torch.ones(len(labels)),
+        keep=torch.ones(len(labels), dtype=torch.bool),
+    )
+    judged = judge(perfect, build_matcher(experiment, data), data.source_train, labels)
+    assert judged["anchors/precision_oracle"] == 1
+
+
+def test_where_no_image_is_of_a_class_of_the_source_there_is_no_oracle_curve(tmp_path: Path) -> None:
+    """As in a target of which only test images were labelled."""
+    target = LabelledTests(names=(*reversed(tiny.CLASSES), "unlabelled"))
+    told = read_json(run(on(target, tmp_path, "keep")) / "report.json")
+    assert 0 <= told["target_accuracy"] <= 1 and "gap_oracle" not in told["selection"]
+    assert "anchors/precision_oracle" not in told["anchors"]
+    text = inspect(on(target, tmp_path, "keep"), tmp_path / "views.png").text
+    assert "0 (0.0%)" in text and "no image of class bar, cross, ring, slash" in text
+    assert "total variation" not in text
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledTests(Turned):
+    """The target with labels of its test images alone: all that it is trained on is of a class of its own."""
+
+    def load(self, split: Split, *, root: Path, size: int) -> ImageSet:
+        images = super().load(split, root=root, size=size)
+        assert images.labels is not None
+        return images if split == "test" else replace(images, labels=torch.full_like(images.labels, 4))
+
+
 def few(root: Path, **settings: Any) -> Any:
     return replace(short(tiny.full(root)), labelled_target=FewLabels(**settings))
 
@@ -108,12 +154,12 @@ def test_no_other_label_of_the_target_is_read(tmp_path: Path) -> None:
     """With the labels of all other images changed, the run is the same bit for bit."""
     drawn = FewLabels(per_class=3)
     labels = tiny.draw("grey", "train", 320)[1]
-    rows = drawn.rows(labels, 4)
+    rows = drawn.rows(labels, tiny.CLASSES)
     changed = torch.randint(4, labels.shape, generator=torch.Generator().manual_seed(5))
     changed[rows] = labels[rows]
 
     class Fixed(FewLabels):
-        def rows(self, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+        def rows(self, labels: torch.Tensor, classes: Sequence[str]) -> torch.Tensor:
             return rows
 
     folders = []
@@ -138,13 +184,52 @@ class Relabelled(tiny.Grey):
 
 def test_the_drawn_labels_are_as_many_of_each_class_and_the_same_for_every_run() -> None:
     labels = torch.randint(5, (500,), generator=torch.Generator().manual_seed(0))  # class 4: not of the source
-    rows = FewLabels(per_class=7).rows(labels, 4)
+    rows = FewLabels(per_class=7).rows(labels, tiny.CLASSES)
     assert labels[rows].bincount().tolist() == [7] * 4 and torch.equal(rows, rows.sort().values)
-    assert torch.equal(rows, FewLabels(per_class=7).rows(labels, 4))
-    assert not torch.equal(rows, FewLabels(per_class=7, seed=1).rows(labels, 4))
-    assert torch.equal(AllLabels().rows(labels, 4), (labels < 4).nonzero()[:, 0])
-    with pytest.raises(DataError, match="asks for 200 labelled target images of each class, but class index"):
-        FewLabels(per_class=200).rows(labels, 4)
+    assert torch.equal(rows, FewLabels(per_class=7).rows(labels, tiny.CLASSES))
+    assert not torch.equal(rows, FewLabels(per_class=7, seed=1).rows(labels, tiny.CLASSES))
+    assert torch.equal(AllLabels().rows(labels, tiny.CLASSES), (labels < 4).nonzero()[:, 0])
+
+
+def test_classes_with_fewer_labels_than_asked_for_are_named() -> None:
+    labels = torch.tensor([0] * 9 + [1] * 3 + [3] * 2 + [4] * 9)  # none of class 2; class 4: not of the source
+    assert FewLabels(per_class=2).rows(labels, tiny.CLASSES).tolist()[-2:] == [12, 13]
+    with pytest.raises(DataError, match=r"of each class, but '\w+' has 3, '\w+' has 2\. Ask for 2 at most") as told:
+        FewLabels(per_class=5).rows(labels, tiny.CLASSES)
+    assert f"'{tiny.CLASSES[1]}' has 3, '{tiny.CLASSES[3]}' has 2" in str(told.value)
+    for stream in (FewLabels(), AllLabels()):
+        with pytest.raises(DataError, match="no training image of the target is of a class that is learned"):
+            stream.rows(torch.full((9,), 4), tiny.CLASSES)
+
+
+@pytest.mark.parametrize("stream", [FewLabels(per_class=3), AllLabels(batch=16)], ids=["few", "all"])
+def test_a_class_that_the_target_lacks_has_no_labels(stream: LabelledTarget, tmp_path: Path) -> None:
+    target = Turned(names=("star", "ring", "cross", "slash"))
+    experiment = on(target, tmp_path, "keep", labelled_target=stream)
+    _, batches = wired(experiment, "adapt")
+    with closing(batches):
+        drawn = torch.cat([batches.labelled_target(step).labels for step in range(6)])
+    absent = tiny.CLASSES.index("bar")
+    assert sorted(drawn.unique().tolist()) == [label for label in range(4) if label != absent]
+    folder = train(experiment)
+    assert history(folder)[f"loss/{next(iter(experiment.labelled_term()))}"][1]
+
+
+def test_all_labels_by_the_field_train_as_by_a_term(tmp_path: Path) -> None:
+    base = short(tiny.full(tmp_path / "base"))
+    adapt = replace(base.phases["adapt"], terms=(*base.phases["adapt"].terms, "labelled"))
+    spelled = replace(
+        base,
+        terms={**base.terms, "labelled": Term(part=ClassifyLabelledTarget())},
+        phases={**base.phases, "adapt": adapt},
+        labelled_target=AllLabels(batch=16),
+        runs_root=tmp_path / "spelled",
+    )
+    field = replace(base, labelled_target=AllLabels(batch=16), runs_root=tmp_path / "field")
+    by_field, by_term, without = train(field), train(spelled), train(base)
+    assert same(weights(by_field), weights(by_term)) and report(by_field) == report(by_term)
+    assert history(by_field)["loss/all_labels"] == history(by_term)["loss/labelled"]
+    assert not same(weights(by_field), weights(without))
 
 
 @pytest.mark.parametrize(
@@ -159,5 +244,5 @@ def test_a_few_labels_are_refused_where_they_cannot_serve(tmp_path: Path, change
         replace(few(tmp_path), **change)
     with pytest.raises(ConfigError, match="per_class >= 1"):
         FewLabels(per_class=0)
-    with pytest.raises(ConfigError, match="Nothing reads labelled target images"):
+    with pytest.raises(ConfigError, match="read in adaptation phases alone"):
         replace(tiny.experiment(tmp_path), labelled_target=FewLabels())
