@@ -90,7 +90,7 @@ class _Member(tarfile.TarInfo):
     """A header; one that is followed by a long name or by other additions must be short, since those are read whole."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         found = super().frombuf(buf, encoding, errors)
         if found.type == tarfile.GNUTYPE_SPARSE:
             raise tarfile.ReadError("a member is sparse")
