@@ -103,11 +103,21 @@ def check_compiler(device: torch.device) -> None:
 
 
 def processes(runtime: Runtime) -> tuple[int, int]:
-    """Processes on each machine, and machines: those that torchrun has started, or else those that are asked for."""
+    """Processes on each machine, and machines: those that torchrun has started, or else those that are asked for.
+
+    Raises ConfigError where torchrun's variables are no numbers.
+    """
     if not torch.distributed.is_torchelastic_launched():
         return runtime.devices, runtime.num_nodes
-    here = int(os.environ["LOCAL_WORLD_SIZE"])
-    return here, int(os.environ["WORLD_SIZE"]) // here
+    named = {name: os.environ.get(name, "") for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE")}
+    if not all(value.isdecimal() and int(value) > 0 for value in named.values()):
+        came = " and ".join(f"{name}={value!r}" for name, value in named.items())
+        raise ConfigError(
+            f"torchrun's variables must be numbers of processes, but are {came}. Start the run by torchrun, or unset "
+            "TORCHELASTIC_RUN_ID."
+        )
+    here, everywhere = (int(value) for value in named.values())
+    return here, everywhere // here
 
 
 def assemble(fabric: Fabric) -> Team:

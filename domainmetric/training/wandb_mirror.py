@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import wandb
 
 MAX_TABLE_ROWS = 1000
+_MODES = ("online", "offline", "disabled", "dryrun", "run", "shared")
 _FOLDERS = {"WANDB_DIR": "", "WANDB_DATA_DIR": "data", "WANDB_CACHE_DIR": "cache", "WANDB_CONFIG_DIR": "config"}
 
 
@@ -197,10 +198,13 @@ def _forward_all(view: wandb.Run, run: Path, parent: int | None) -> int:
 def _begin(run: Path, tracking: Tracking) -> tuple[wandb.Run, str]:
     """Start the W&B run, offline where online cannot be had; with a sentence that says which."""
     os.environ["WANDB_SILENT"] = "true"
+    asked = os.environ.get("WANDB_MODE") or "online"
+    if asked not in _MODES:
+        sys.exit(f"WANDB_MODE must be one of {', '.join(_MODES)}, but is {asked!r}. Change it, or unset it")
     import wandb
 
     mode, why = "offline", "offline"
-    if tracking.wandb != "offline" and os.environ.get("WANDB_MODE") not in ("offline", "dryrun"):
+    if tracking.wandb != "offline" and asked not in ("offline", "dryrun"):
         why = "offline, since nobody is logged in"
         with suppress(wandb.Error):
             # Looked up before the folders move, since the user's own settings tell the server and the account.

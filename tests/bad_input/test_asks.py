@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,10 @@ import pytest
 from domainmetric.cli import main
 from domainmetric.data import room
 from domainmetric.errors import DomainMetricError
+from domainmetric.tracking import Tracking
+from domainmetric.training.tracking import Log
+from domainmetric.training.wandb_mirror import start_mirror
+from tests.bad_input import permissions
 
 RECIPE = """
 from dataclasses import replace
@@ -156,6 +162,36 @@ def test_nonsense_in_the_environment(told: Callable[..., str], monkeypatch: pyte
         assert "\x1b" not in message
 
 
+def test_nonsense_in_the_variables_of_other_programs(
+    told: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "one")
+    for value in ("x", "0", "-1", ""):
+        monkeypatch.setenv("WORLD_SIZE", value)
+        assert f"must be numbers of processes, but are LOCAL_WORLD_SIZE='' and WORLD_SIZE='{value}'." in told(RECIPE)
+    monkeypatch.setenv("WANDB_MODE", "maybe")
+    mirror = start_mirror(tmp_path / "shown", Tracking())
+    Log(tmp_path / "shown").close()
+    assert "(WANDB_MODE must be one of online, offline" in (said := mirror.close(deadline_s=60.0))
+    assert "but is 'maybe'." in said and "the local log is complete" in said
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_whatever_other_programs_variables_say(tmp_path: Path) -> None:
+    """Without torchrun its variables mean nothing, and OpenMP says itself that it cannot read its own."""
+    (tmp_path / "recipe.py").write_text(RECIPE)
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "x",
+        "WORLD_SIZE": "x",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    command = [sys.executable, "-m", "domainmetric.cli", "run", "recipe.py", "--tracking.wandb=off"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "OMP_NUM_THREADS" in done.stderr and "Traceback" not in done.stderr
+
+
 def raises(names: list[str], root: Path) -> None:
     raise DomainMetricError("nobody can be reached")
 
@@ -199,9 +235,9 @@ def test_a_record_of_another_version_or_a_damaged_one(
         assert "Run it again with --debug" not in message
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything: run the tests as another user")
 def test_without_permission(told: Callable[..., str]) -> None:
-    Path("closed").mkdir(mode=0o500)
-    assert "Permission denied" in told(RECIPE, "--runs-root=closed/runs")
-    Path("shut").mkdir(mode=0)
-    assert "Permission denied" in told(DIGITS, "--data-root=shut")
+    with permissions.that_count():
+        Path("closed").mkdir(mode=0o500)
+        assert "Permission denied" in told(RECIPE, "--runs-root=closed/runs")
+        Path("shut").mkdir(mode=0)
+        assert "Permission denied" in told(DIGITS, "--data-root=shut")

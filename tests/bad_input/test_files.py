@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import os
 import shutil
 import struct
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from scipy.io import savemat
 from data_prep import formats, mat_reader
 from data_prep.__main__ import main
 from data_prep.limits import MAX_CONTENT
+from tests.bad_input import permissions
 from tests.data_prep.official_files import idx, libsvm, mat_bomb, pixels, write_all
 
 Damage = Callable[[Path], object]
@@ -191,14 +191,14 @@ def test_where_nothing_can_be_read_or_written(
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything: run the tests as another user")
 def test_without_permission(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / USPS).chmod(0)
-    assert main(["usps", "--root", str(tmp_path / "data"), "--from", str(folder), "--unofficial"]) == 1
-    assert "usps.bz2: Permission denied. Change that, or choose other folders with --from and --root." in (
-        capsys.readouterr().err
-    )
-    (folder / USPS).chmod(0o644)
-    (tmp_path / "closed").mkdir(mode=0o500)
-    assert main(["usps", "--root", str(tmp_path / "closed" / "data"), "--from", str(folder), "--unofficial"]) == 1
-    assert "choose another folder with --root" in capsys.readouterr().err
+    with permissions.that_count():
+        (folder / USPS).chmod(0)
+        assert main(["usps", "--root", str(tmp_path / "data"), "--from", str(folder), "--unofficial"]) == 1
+        assert "usps.bz2: Permission denied. Change that, or choose other folders with --from and --root." in (
+            capsys.readouterr().err
+        )
+        (folder / USPS).chmod(0o644)
+        (tmp_path / "closed").mkdir(mode=0o500)
+        assert main(["usps", "--root", str(tmp_path / "closed" / "data"), "--from", str(folder), "--unofficial"]) == 1
+        assert "choose another folder with --root" in capsys.readouterr().err
