@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -26,10 +24,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from domainmetric import durable
-from domainmetric.errors import RunFolderError
 from domainmetric.serialize import without_home
 from domainmetric.tracking import Tracking
+from domainmetric.training.mirror_end import kill_family, last_line, tidy, unnamed
 from domainmetric.training.tracking import LOG_NAME, Log, decode_line
 
 if TYPE_CHECKING:
@@ -59,16 +56,16 @@ class Mirror:
         try:
             status = self.process.wait(timeout=deadline_s)
         except subprocess.TimeoutExpired:
-            _kill_family(self.process)
+            kill_family(self.process)
             status = None
-        _tidy(self.run)
-        _unnamed(self.run / "wandb" / "mirror.log")
+        tidy(self.run)
+        unnamed(self.run / "wandb" / "mirror.log")
         if status is None:
             outcome = f"W&B: ended after {deadline_s:g} s of waiting, so its view may lack the last values"
         elif status == 0:
-            return f"W&B: {_last_line(self.run / 'wandb' / 'mirror.log')}"
+            return f"W&B: {last_line(self.run / 'wandb' / 'mirror.log')}"
         else:
-            outcome = f"W&B: failed with status {status} ({_last_line(self.run / 'wandb' / 'mirror.log')})"
+            outcome = f"W&B: failed with status {status} ({last_line(self.run / 'wandb' / 'mirror.log')})"
         outcome += "; the local log is complete. To forward it again: python -m domainmetric.training.wandb_mirror RUN"
         log = Log(self.run)
         log.event("wandb", outcome)
@@ -176,7 +173,7 @@ def main() -> None:
     except Exception:
         sys.exit(without_home(traceback.format_exc(), prose=True))
     finally:
-        _tidy(run)
+        tidy(run)
     outcome += f"; {failed} records could not be shown" if failed else ""
     print(without_home(outcome, prose=True), flush=True)
 
@@ -276,37 +273,6 @@ def _confusion_chart(record: Mapping[str, Any]) -> object:
         fields={str(name): str(name) for name in columns},
         string_fields={"title": record["name"]},
     )
-
-
-def _kill_family(process: subprocess.Popen[bytes]) -> None:
-    """End the child and W&B's own process, which lives in a session of its own and may hang too."""
-    tasks = Path(f"/proc/{process.pid}/task")  # on Linux; elsewhere W&B's process ends when it sees the child gone
-    grandchildren = [int(pid) for listed in tasks.glob("*/children") for pid in listed.read_text().split()]
-    process.kill()
-    for pid in grandchildren:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    process.wait()
-
-
-def _tidy(run: Path) -> None:
-    """Remove what W&B has left beside its view."""
-    for left in (run / "wandb" / "tmp", run / "wandb" / "cache", *run.glob("wandb/*/logs")):  # logs name folders, too
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def _unnamed(said: Path) -> None:
-    """Take the user's home folder from what W&B has said, once the child is gone."""
-    with suppress(OSError, RunFolderError):
-        text = said.read_text(encoding="utf-8", errors="replace")
-        plain = without_home(text, prose=True)
-        if plain != text:
-            durable.write(said, plain.encode())
-
-
-def _last_line(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "no message")
 
 
 if __name__ == "__main__":
