@@ -133,8 +133,9 @@ class Branch(nn.Module):
 
         Other batches go through it as it is, since each new size would be compiled anew. Copies are not compiled.
         """
-        self.compiled = True
-        self.backbone.compile(dynamic=False, mode="reduce-overhead" if graphs else None)
+        if not self.compiled:
+            self.compiled = True
+            self.backbone.compile(dynamic=False, mode="reduce-overhead" if graphs else None)
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:
         run = self.backbone.forward if self.compiled and not self.training else self.backbone

@@ -13,6 +13,7 @@ from domainmetric import terms
 from domainmetric.alarms.collapse import Collapse
 from domainmetric.alignment import dann
 from domainmetric.data.augment import Augment, DeviceStream
+from domainmetric.data.draws import Groups
 from domainmetric.data.sampling import Epochs, ShuffledRows
 from domainmetric.data.view_bank import BankStream
 from domainmetric.experiment import Experiment
@@ -88,6 +89,13 @@ def plain_gram(x: Tensor, y: Tensor) -> Tensor:
 
 def with_undisturbed(root: Path) -> dict[str, Any]:
     return {"undisturbed": train(test_resume.experiment(root / "undisturbed")), "killed": test_resume.SOURCE + 4}
+
+
+def one_row_off(original: Any, *args: Any) -> Any:
+    """Matches whose source items are the rows before those that the matcher named."""
+    taught, matches = original(*args)
+    assert matches is not None
+    return taught, replace(matches, source_index=(matches.source_index - 1).clamp_min(0))
 
 
 def refused(**changes: Any) -> Refused:
@@ -172,7 +180,9 @@ SUITE = [
         inject=around(
             DeviceStream,
             "_views",
-            lambda f, self, rows, purpose, step: self._augment(self._images[rows], generator("cpu", 0, "views")),
+            lambda f, self, images, place, n, purpose, step: self._augment(
+                images, generator("cpu", 0, "views"), within=(place, n)
+            ),
         ),
         caught_by=Test(test=test_views.test_device_views_follow_from_the_step),
     ),
@@ -237,9 +247,7 @@ SUITE = [
     ),
     Fault(
         name="anchors are the rows beside those that were meant",
-        inject=around(
-            objective, "match", lambda f, *args: replace(m := f(*args), source_index=(m.source_index - 1).clamp_min(0))
-        ),
+        inject=around(objective, "teach", one_row_off),
         caught_by=Test(test=test_objective.test_matched_source_images_are_those_that_the_matcher_named),
     ),
     Fault(
@@ -259,7 +267,10 @@ SUITE = [
     Fault(name="a term that no phase trains", caught_by=refused(phases=adapt(terms=("classify", "mmd")))),
     Fault(name="a phase names a term that is not there", caught_by=refused(phases=adapt(terms=("classify", "dan")))),
     Fault(name="matches without a strategy", caught_by=refused(anchors=lambda whole: None)),
-    Fault(name="a batch that no class divides", caught_by=refused(phases=adapt(source_batch=33))),
+    Fault(
+        name="a batch that no class divides",
+        caught_by=refused(phases=adapt(source_batch=33, sampling=Groups(num_classes=4))),
+    ),
     Fault(
         name="a fallback with nothing to exchange",
         caught_by=Refused(
