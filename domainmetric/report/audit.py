@@ -39,7 +39,7 @@ def told(written: Mapping[str, Any]) -> dict[str, Any]:
         domains={side: domain(facts) for side, facts in written["data"]["domains"].items()},
         shared=int(written["data"]["shared"]),
     )
-    views = {side: SetFacts(**figures) for side, figures in written["views"].items()}
+    views = {side: figures(one) for side, one in written["views"].items()}
     return {
         "rows": [COLUMNS, *set_rows(facts, views)],
         "common": list(in_common(facts)),
@@ -49,4 +49,18 @@ def told(written: Mapping[str, Any]) -> dict[str, Any]:
 
 def domain(written: Mapping[str, Any]) -> DomainFacts:
     """A domain's figures."""
-    return DomainFacts(**{**written, "splits": {name: SetFacts(**facts) for name, facts in written["splits"].items()}})
+    splits = {name: figures(one) for name, one in written["splits"].items()}
+    counts = written["class_counts"]
+    return DomainFacts(
+        **{
+            **written,
+            "classes": tuple(written["classes"]),
+            "splits": splits,
+            "class_counts": None if counts is None else {name: tuple(one) for name, one in counts.items()},
+        }
+    )
+
+
+def figures(written: Mapping[str, Any]) -> SetFacts:
+    """Those of a set; JSON knows lists alone where they have tuples."""
+    return SetFacts(**{name: tuple(value) if isinstance(value, list) else value for name, value in written.items()})

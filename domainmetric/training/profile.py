@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from lightning_fabric import Fabric
@@ -89,6 +89,7 @@ class PhaseProfile:
         return "\n".join(lines)
 
 
+@runtime_checkable
 class Timer(Protocol):
     """Sees the steps of a phase begin and end, and says when it has seen enough."""
 

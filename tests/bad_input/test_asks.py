@@ -112,6 +112,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return run
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("case", FILES)
 def test_a_file_that_holds_no_sound_recipe(case: str, told: Callable[..., str]) -> None:
     text, words = FILES[case]
@@ -196,6 +197,7 @@ def raises(names: list[str], root: Path) -> None:
     raise DomainMetricError("nobody can be reached")
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_a_record_of_another_version_or_a_damaged_one(
     told: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -77,12 +77,14 @@ def refused(build: Callable[[], Experiment], *words: str) -> None:
         assert word in str(told.value)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("mistake", SOURCE)
 def test_an_odd_source_is_refused(mistake: str, tmp_path: Path) -> None:
     made = tiny.experiment(tmp_path, source_steps=2)
     refused(lambda: replace(made, data=Pair(source=Odd(mistake=mistake), target=tiny.Grey())), *SOURCE[mistake])
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("mistake", TARGET)
 def test_an_odd_target_is_refused(mistake: str, tmp_path: Path) -> None:
     made = tiny.full(tmp_path, source_steps=8, adapt_steps=2)

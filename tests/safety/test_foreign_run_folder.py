@@ -99,6 +99,7 @@ def test_nonsense_is_refused_and_said_to_be(content: str, foreign: Path) -> None
         read_experiment(foreign)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_a_function_of_the_package_is_not_called_where_it_does_not_belong(foreign: Path) -> None:
     for where in ("term", "anchors"):
         planted(foreign, where, {"function": "domainmetric.data.view_pool.start"})
