@@ -63,4 +63,5 @@ def domain(written: Mapping[str, Any]) -> DomainFacts:
 
 def figures(written: Mapping[str, Any]) -> SetFacts:
     """Those of a set; JSON knows lists alone where they have tuples."""
-    return SetFacts(**{name: tuple(value) if isinstance(value, list) else value for name, value in written.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in written.items()}
+    return SetFacts(**values)
