@@ -58,6 +58,11 @@ ERASE = Augmentation(source=Augment(invert=0.5, grey=0.5, erase=0.4), target=Aug
 WIDE = SmallCnn(widths=(48, 96, 192))
 
 
+def plain() -> Experiment:
+    """`quick_full` as it is, to compare with."""
+    return replace(quick_full(), name="frontier_plain")
+
+
 def refined() -> Experiment:
     """`quick_full`, then the target branch learns from its own teacher: consistency and information maximization."""
     base = quick_full()
@@ -76,7 +81,7 @@ def wide() -> Experiment:
 
 
 ARMS: Mapping[str, Callable[[], Experiment]] = {
-    "quick_full": quick_full,
+    "plain": plain,
     "refined": refined,
     "erased": erased,
     "wide": wide,
