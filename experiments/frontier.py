@@ -9,7 +9,7 @@ the one before it if its disagreement is lower by at least a twentieth of a poin
 Command: `python -m experiments.frontier` (seeds 100 and 101, which no published table uses; two runs at a time, one
 thread each).
 
-Not yet run.
+Run so far: `refined` disagrees on 0.44%, `plain` on 0.85%. `erased` and `wide` have not been run.
 """
 
 from __future__ import annotations
