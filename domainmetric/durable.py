@@ -46,17 +46,25 @@ def muted() -> Iterator[None]:
 
 def persist(path: Path, attempt: Callable[[], T]) -> T:
     """Do it, a few times where the error may pass. Raises NotWritten."""
-    for pause in (*PAUSES_S, None):
+    try:
+        return tried(attempt, PASSING)
+    except OSError as error:
+        raise NotWritten(
+            f"Could not write {path}: {error.strerror or error}. Make room there or fix the permissions; what was "
+            "written before is kept."
+        ) from error
+
+
+def tried(attempt: Callable[[], T], passing: frozenset[int]) -> T:
+    """Do it, again after a pause where the error may pass. Raises the OSError that did not."""
+    for pause in PAUSES_S:
         try:
             return attempt()
         except OSError as error:
-            if pause is None or error.errno not in PASSING:
-                raise NotWritten(
-                    f"Could not write {path}: {error.strerror or error}. Make room there or fix the permissions; what "
-                    "was written before is kept."
-                ) from error
-            time.sleep(pause)
-    raise AssertionError("the last pause is None")
+            if error.errno not in passing:
+                raise
+        time.sleep(pause)
+    return attempt()
 
 
 def write(path: Path, payload: bytes, *, keep: Path | None = None) -> None:
@@ -90,20 +98,20 @@ def write(path: Path, payload: bytes, *, keep: Path | None = None) -> None:
 
 def read(path: Path) -> bytes:
     """What a file holds; tried a few times where the error may pass. Raises FileNotFoundError, and NotRead."""
-    for pause in (*PAUSES_S, None):
-        try:
-            with os.fdopen(os.open(path, os.O_RDONLY), "rb") as file:
-                return file.read()
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            if pause is None or error.errno not in PASSING_READS:
-                raise NotRead(
-                    f"Could not read {path}: {error.strerror or error}. Nothing was deleted. Mend the disk, or the "
-                    "permissions, and try again."
-                ) from error
-            time.sleep(pause)
-    raise AssertionError("the last pause is None")
+
+    def attempt() -> bytes:
+        with os.fdopen(os.open(path, os.O_RDONLY), "rb") as file:
+            return file.read()
+
+    try:
+        return tried(attempt, PASSING_READS)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise NotRead(
+            f"Could not read {path}: {error.strerror or error}. Nothing was deleted. Mend the disk, or the "
+            "permissions, and try again."
+        ) from error
 
 
 def put(handle: int, payload: bytes) -> None:
