@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -33,7 +32,7 @@ from domainmetric import Mnist, Resize
 from domainmetric.data.augment import to_float
 from domainmetric.embedding.embedder import BATCH, Embedder
 from domainmetric.embedding.files import Embedding
-from experiments.benchmarks.machine import high_water_mb
+from experiments.benchmarks.machine import high_water_mb, in_a_process
 from experiments.benchmarks.matching import HERE, Clock, load, publish
 from experiments.svhn_to_mnist import quick_full
 from experiments.tables import markdown
@@ -113,9 +112,7 @@ def folder(count: int, repeats: int) -> Row:
             pictures(min(count, ARRAYS)).numpy()[:, :, :, 0].take(np.arange(count), 0, mode="wrap")
         ):
             Image.fromarray(image).save(place / f"{row // PER_FOLDER * PER_FOLDER:07d}" / f"{row}.png")
-        words = [sys.executable, "-m", "experiments.benchmarks.embedding", "--embed", str(place)]
-        done = [subprocess.run(words, capture_output=True, text=True, check=True) for _ in range(repeats)]
-    found = [json.loads(one.stdout.splitlines()[-1]) for one in done]
+        found = [in_a_process("experiments.benchmarks.embedding", "--embed", str(place)) for _ in range(repeats)]
     return Row(
         what="folder of PNG files",
         images=count,

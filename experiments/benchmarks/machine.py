@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import json
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -57,3 +59,11 @@ def high_water_mb(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) / 1024
+
+
+def in_a_process(module: str, *words: str) -> dict[str, Any]:
+    """What a module tells as JSON on the last line, when it is run in a process of its own, whose memory is its own."""
+    command = [sys.executable, "-m", module, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ import torch
 from PIL import Image
 
 from domainmetric import UnlabelledFolder
-from experiments.benchmarks.machine import facts, high_water_mb, reset_high_water
+from experiments.benchmarks.machine import facts, high_water_mb, in_a_process, reset_high_water
 from experiments.benchmarks.matching import HERE, Clock, publish
 from experiments.tables import markdown
 
@@ -118,9 +117,7 @@ def measured(kind: Kind, count: int, repeats: int) -> Row:
     with tempfile.TemporaryDirectory() as root:
         place = Path(root) / "images"
         write(place, kind, count)
-        words = [sys.executable, "-m", "experiments.benchmarks.preparation", "--convert", str(place)]
-        done = [subprocess.run(words, capture_output=True, text=True, check=True) for _ in range(repeats)]
-    found = [json.loads(one.stdout.splitlines()[-1]) for one in done]
+        found = [in_a_process("experiments.benchmarks.preparation", "--convert", str(place)) for _ in range(repeats)]
     return Row(
         what=kind.name,
         images=count,
