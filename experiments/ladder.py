@@ -1,10 +1,11 @@
 """The tables of the README: recipes on the same seeds, one below the other.
 
-`ladder` has every quick recipe of SVHN -> MNIST, and every term left out; `other_pairs` the recipes on other domains.
+`ladder` has every quick recipe of SVHN -> MNIST, and every term left out; `other_pairs` the recipes on other domains;
+`frontier` the one that is to reach the highest accuracy.
 
 Command: `python -m experiments.ladder --seeds 11 12 13`, or `python -m experiments.ladder other_pairs --seeds 21 22 23`
 (a process for each run, `--workers` at a time with `--threads` each; what is finished is not run again). Results are
-kept in `experiments/results/ladder.json` and `other_pairs.json`; `--table` prints them as Markdown.
+kept in `experiments/results/ladder.json` and so on; `--table` prints them as Markdown.
 """
 
 from __future__ import annotations
@@ -46,7 +47,11 @@ SVHN_TO_MNIST = {
 }
 PAIRS = ("usps_to_mnist", "mnist_to_usps", "street_to_svhn", "mnist_to_svhn", "folders")
 OTHER_PAIRS = {"other_pairs.py": tuple(name for pair in PAIRS for name in (f"{pair}_source_only", pair))}
-LADDERS: dict[str, dict[str, tuple[str, ...]]] = {"ladder": SVHN_TO_MNIST, "other_pairs": OTHER_PAIRS}
+LADDERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "ladder": SVHN_TO_MNIST,
+    "other_pairs": OTHER_PAIRS,
+    "frontier": {"frontier.py": ("frontier",)},
+}
 """Name -> file -> recipes."""
 
 

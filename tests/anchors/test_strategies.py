@@ -21,6 +21,8 @@ from domainmetric.anchors.propagation import Propagation
 from domainmetric.anchors.prototype import Prototype
 from domainmetric.anchors.quota import ClassQuota
 from domainmetric.anchors.random import RandomAnchors
+from domainmetric.anchors.search import rows_at_a_time
+from domainmetric.anchors.source_bank import SourceBank
 from domainmetric.anchors.threshold import Threshold
 from domainmetric.anchors.transport import Transport
 from domainmetric.errors import ConfigError
@@ -279,6 +281,23 @@ def test_refused_settings(make: type, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         make()
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
+def test_a_class_exactly_as_probable_as_asked_is_matched(probability: float) -> None:
+    logits = torch.zeros(1, 2) if probability < 1 else torch.tensor([[0.0, -torch.inf]])
+    matcher = Confident(probability=probability).build(context())
+    matcher.refresh(*banks())
+    assert matcher(torch.zeros(1, dtype=torch.int64), banks()[1].z[:1], logits).keep.all()
+
+
+def test_a_bank_has_a_class_of_which_it_holds_one_item() -> None:
+    bank = SourceBank(rows=torch.arange(3), z=torch.eye(3), labels=torch.tensor([0, 0, 2]))
+    assert bank.has(torch.tensor([0, 1, 2, 3]), 4).tolist() == [True, False, True, False]
+
+
+def test_nothing_to_compare_with_is_searched_in_one_piece() -> None:
+    assert rows_at_a_time(0) == rows_at_a_time(1) > 1
 
 
 @pytest.mark.usefixtures("unchecked_shapes")

@@ -37,6 +37,17 @@ def test_the_relaxed_plan_is_that_of_pot(relaxation: float) -> None:
     np.testing.assert_allclose(plan / M, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("relaxation", [0.01, 0.1, 2.0])
+def test_the_relaxed_potential_has_settled_for_every_class(relaxation: float) -> None:
+    source, target = banks()
+    cost = (1 - target.z @ source.z[:4].T).double()
+    prior = torch.tensor(PRIOR, dtype=torch.float64)
+    found = relaxed_potential(cost, prior, 0.1, relaxation)
+    shares = (found - cost / 0.1).softmax(1).mean(0)
+    again = prior.log() + relaxation / (relaxation + 0.1) * (found - shares.log())
+    torch.testing.assert_close(again - again.mean(), found, atol=2e-9, rtol=0)
+
+
 def test_a_dear_prior_is_kept_and_a_cheap_one_only_weighs() -> None:
     balanced, cost = plan_of(Transport(prior=PRIOR))
     dear, _ = plan_of(Transport(prior=PRIOR, marginal_relaxation=5000.0))

@@ -17,6 +17,7 @@ from domainmetric.losses.order import FirstOrder, SecondOrder
 from domainmetric.losses.selective import SelectivelyContrastive
 from domainmetric.losses.softmax import NTXent, SupCon
 from domainmetric.losses.triplet import TripletLoss
+from domainmetric.pairs import label_pairs
 
 GRID = [-0.9, -0.3, 0.0, 0.2, 0.7, 0.95]
 
@@ -66,6 +67,13 @@ def test_selectively_contrastive_only_pushes_where_a_triplet_is_hard(
     loss = SelectivelyContrastive(strength=2)
     assert of_similarities(loss, s_ap, s_an) == pytest.approx(value)
     assert slopes(loss, s_ap, s_an) == pytest.approx(slope, rel=1e-5)
+
+
+def test_pairs_of_an_anchor_without_a_positive_are_not_used_by_ntxent() -> None:
+    """Of two items of one class and one of another, each of the two has a positive and a negative."""
+    z = torch.nn.functional.normalize(torch.tensor([[1.0, 0.2], [0.8, 0.6], [-0.3, 1.0]]))
+    assert NTXent().of(label_pairs(z, torch.tensor([0, 0, 1]))).used == 4
+    assert NTXent().of(label_pairs(z, torch.tensor([0, 0, 1]), z[:2], torch.tensor([0, 0]))).used == 0
 
 
 @pytest.mark.parametrize(

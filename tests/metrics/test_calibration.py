@@ -32,6 +32,11 @@ def test_the_error_is_that_of_torchmetrics(temperature: float) -> None:
     assert expected_calibration_error(logits, labels, temperature=temperature) == pytest.approx(theirs, abs=1e-6)
 
 
+def test_logits_are_taken_as_they_are_unless_a_temperature_is_given() -> None:
+    logits, labels = drawn(200, sharpness=2.0)
+    assert expected_calibration_error(logits, labels) == expected_calibration_error(logits, labels, temperature=1.0)
+
+
 def test_the_error_of_one_certain_answer_is_whether_it_is_right() -> None:
     logits = torch.tensor([[100.0, 0.0]])
     assert expected_calibration_error(logits, torch.tensor([0])) == pytest.approx(0)

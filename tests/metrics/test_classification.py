@@ -38,6 +38,15 @@ def test_confusion_is_scikit_learns_with_rows_true() -> None:
         confusion(torch.tensor([2]), torch.tensor([0]), 2)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_what_does_not_go_together_is_refused() -> None:
+    one, two = torch.tensor([0]), torch.tensor([0, 1])
+    with pytest.raises(DataError, match=r"Predicted labels must have the shape \(2,\), but came as \(1,\)"):
+        confusion(one, two, 2)
+    with pytest.raises(DataError, match="equally wide, but have 2 and 3 columns"):
+        knn_accuracy(torch.eye(2), two, torch.eye(3)[:2], two, k=1)
+
+
 def test_prototypes_are_normalized_class_means_and_absent_classes_zero() -> None:
     z, labels = clusters(40, seed=1)
     result = prototypes(z, labels, 5)

@@ -45,6 +45,9 @@ def test_effective_rank_equals_its_definition() -> None:
 
 def test_effective_rank_of_equal_rows_is_zero() -> None:
     assert effective_rank(sphere(1, 16).repeat(33, 1)) == 0.0
+    rounded = torch.full((1000, 3), 0.1, dtype=torch.float64)
+    assert (rounded - rounded.mean(0)).abs().max() > 0, "the mean is not quite any of them"
+    assert effective_rank(rounded) == 0.0
 
 
 @pytest.mark.parametrize("measure", [mean_cosine, effective_rank])

@@ -114,6 +114,9 @@ def test_class_cluster_is_the_agreement_of_predictions_and_clusters() -> None:
 def test_class_cluster_says_nothing_for_one_class_or_few_items() -> None:
     assert ClassCluster().score(clustered(torch.zeros(40, dtype=torch.int64))) == 0.0
     assert ClassCluster().score(evidence(torch.eye(4)[:3])) == 0.0
+    towering = clustered(torch.arange(40) // 10)
+    towering.target_logits[0] += 100  # its softmax is what it was, and so is everything that is said of it
+    assert ClassCluster().score(towering) == pytest.approx(1)
     collapsed = replace(clustered(torch.arange(40) // 10), target_z=torch.ones(40, 6))
     assert abs(ClassCluster().score(collapsed)) < 1e-6
 
@@ -230,3 +233,6 @@ def test_bad_evidence_and_settings_are_refused() -> None:
         replace(given, target_logits=given.target_logits * torch.nan)
     with pytest.raises(ConfigError, match="temperature > 0"):
         SoftNeighborhoodDensity(temperature=0.0)
+    with pytest.raises(ConfigError, match="max_items >= 2"):
+        SoftNeighborhoodDensity(max_items=1)
+    assert math.isfinite(SoftNeighborhoodDensity(max_items=2).score(given))

@@ -35,7 +35,7 @@ TESTS = {
     "losses": ("tests/losses", "tests/contracts/test_losses_and_miners.py"),
     "miners": ("tests/miners", "tests/contracts/test_losses_and_miners.py"),
     "anchors": ("tests/anchors", "tests/contracts/test_anchors.py", "tests/contracts/test_anchors_at_the_edge.py"),
-    "metrics": ("tests/metrics",),
+    "metrics": ("tests/metrics", "tests/interop/test_adapt_score.py"),
     "geometry.py": ("tests/test_geometry.py", "tests/test_pairs.py", "tests/losses/test_formulas.py"),
 }
 """The code that is checked, and the tests that must notice; its own tests first (`nearby_tests`)."""
