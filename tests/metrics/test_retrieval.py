@@ -154,7 +154,7 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(DataError, match="recall_at"):
         retrieval(z, labels, z, labels, recall_at=(0,))
     with pytest.raises(DataError, match="1 of 3 rows hold NaN"):
-        retrieval(z.index_fill(0, torch.tensor([1]), torch.nan), labels, z, labels)
+        retrieval(z.where(z < 1, torch.tensor([[1.0], [torch.nan], [1.0]])), labels, z, labels)
     with pytest.raises(DataError, match="at least 1 row"):
         retrieval(z[:0], labels[:0], z, labels)
     with pytest.raises(DataError, match="from 0 on"):
