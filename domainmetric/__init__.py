@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from domainmetric.alignment.information import InformationMaximization
     from domainmetric.alignment.mmd import Mmd
     from domainmetric.anchors.adaptive import AdaptiveThreshold
+    from domainmetric.anchors.agreement import PixelAgreement
     from domainmetric.anchors.approximate import CellSearch
     from domainmetric.anchors.base import AnchorContext, AnchorMatcher, AnchorStrategy
     from domainmetric.anchors.cluster import Cluster
@@ -282,6 +283,7 @@ __all__ = [
     "PerfectDiscriminator",
     "Phase",
     "Pipeline",
+    "PixelAgreement",
     "PixelNearest",
     "PmlLoss",
     "PmlMiner",
@@ -369,6 +371,7 @@ _HOMES = {
     "alignment.information": ("InformationMaximization",),
     "alignment.mmd": ("Mmd",),
     "anchors.adaptive": ("AdaptiveThreshold",),
+    "anchors.agreement": ("PixelAgreement",),
     "anchors.approximate": ("CellSearch",),
     "anchors.base": (
         "AnchorContext",

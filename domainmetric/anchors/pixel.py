@@ -48,7 +48,11 @@ class _PixelNearest(AnchorMatcher):
 
 def grey_vectors(images: UInt8[Tensor, "n h w c"]) -> Float[Tensor, "n p"]:
     """Grey pixels of each image with mean 0 and norm 1: their products are correlations. A constant image is zero."""
-    x = images.float().mean(-1).flatten(1)
+    return unit_contrast(images.float().mean(-1).flatten(1))
+
+
+def unit_contrast(x: Float[Tensor, "n p"]) -> Float[Tensor, "n p"]:
+    """Rows less their mean, scaled to length 1; a constant row is zero."""
     return torch.nn.functional.normalize(x - x.mean(1, keepdim=True), eps=1e-3)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from domainmetric.anchors.adaptive import AdaptiveThreshold
+from domainmetric.anchors.agreement import SIDE, PixelAgreement, thumbnails
 from domainmetric.anchors.base import AnchorContext, AnchorMatcher, AnchorStrategy
 from domainmetric.anchors.confident import Confident
 from domainmetric.anchors.member import Member
@@ -16,7 +19,7 @@ from domainmetric.anchors.prototype import Prototype
 from domainmetric.anchors.quota import ClassQuota
 from domainmetric.anchors.random import RandomAnchors
 from domainmetric.anchors.threshold import Threshold
-from domainmetric.types import Bank
+from domainmetric.types import Bank, ImageSet
 from tests.anchors.pair_of_sets import K, M, N, banks, context, embeddings, logits_of, match, ready, source_labels
 
 ALL_ROWS = torch.arange(M)
@@ -195,3 +198,52 @@ def test_what_is_told_of_a_target_does_not_depend_on_who_asked_before() -> None:
     match(matcher, ALL_ROWS[:7])
     assert all(torch.equal(matcher.memory[name], value) for name, value in saved.items())
     assert torch.equal(match(matcher, ALL_ROWS).keep, before.keep)
+
+
+def looking_alike(seed: int = 0) -> AnchorContext:
+    """Target images of one kind for each pair of rows 2i and 2i + 1, nearly the same."""
+    draw = torch.Generator().manual_seed(seed)
+    kinds = torch.randint(40, 216, (M // 2, 6, 6, 1), generator=draw)
+    images = kinds.repeat_interleave(2, 0) + torch.randint(-20, 20, (M, 6, 6, 1), generator=draw)
+    there = context()
+    return replace(there, target=ImageSet(images=images.to(torch.uint8), labels=None, classes=there.target.classes))
+
+
+@pytest.mark.parametrize("k", [1, 4, 100])
+@pytest.mark.parametrize("inner", [VAGUE, Threshold(inner=VAGUE, confidence=0.78)], ids=["all", "some"])
+def test_matches_that_the_most_similar_images_outvote_are_dropped(inner: AnchorStrategy, k: int) -> None:
+    there, (source, target) = looking_alike(), banks()
+    bank = Bank(rows=target.rows[5:], z=target.z[5:], logits=target.logits[5:], labels=None)
+    matcher, plain = PixelAgreement(inner=inner, k=k).build(there), inner.build(there)
+    matcher.refresh(source, bank)
+    plain.refresh(source, None)
+    free, kept = match(plain, ALL_ROWS), match(matcher, ALL_ROWS)
+    looks = thumbnails(there.target.images).double()
+    for row in range(M):
+        others = sorted((j for j in range(5, M) if j != row), key=lambda j: -float(looks[row] @ looks[j]))[:k]
+        votes = [0.0] * K
+        for j in others:
+            votes[int(free.label[j])] += float(free.confidence[j]) * bool(free.keep[j])
+        agreed = votes[int(free.label[row])] >= max(votes) - 1e-6
+        assert bool(kept.keep[row]) == (bool(free.keep[row]) and agreed), (row, votes)
+    assert 0 < int(kept.keep.sum()) < int(free.keep.sum())
+    assert torch.equal(free.label, kept.label) and torch.equal(free.source_index, kept.source_index)
+
+
+def test_a_bank_of_the_item_alone_has_no_voter_and_drops_nothing() -> None:
+    source, target = banks()
+    matcher = PixelAgreement().build(context())
+    matcher.refresh(source, Bank(rows=target.rows[:1], z=target.z[:1], logits=target.logits[:1], labels=None))
+    assert match(matcher, ALL_ROWS[:1]).keep.all()
+
+
+def test_images_are_compared_in_grey_at_sixteen_pixels_whatever_their_contrast() -> None:
+    images = torch.randint(60, 120, (5, 32, 32, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    looks = thumbnails(images)
+    assert looks.shape == (5, SIDE * SIDE)
+    torch.testing.assert_close(looks.norm(dim=1), torch.ones(5))
+    torch.testing.assert_close(thumbnails(images * 2), looks)
+    blocks = images.float().mean(-1).view(5, 16, 2, 16, 2).mean((2, 4)).flatten(1)
+    torch.testing.assert_close(looks, torch.nn.functional.normalize(blocks - blocks.mean(1, keepdim=True)))
+    assert thumbnails(images[:, :6, :9]).shape == (5, 54)
+    assert (thumbnails(torch.full((1, 32, 32, 1), 7, dtype=torch.uint8)) == 0).all()

@@ -9,6 +9,7 @@ import torch
 
 from domainmetric.anchors import pixel
 from domainmetric.anchors.adaptive import AdaptiveThreshold
+from domainmetric.anchors.agreement import PixelAgreement
 from domainmetric.anchors.base import AnchorMatcher, AnchorStrategy
 from domainmetric.anchors.cluster import Cluster
 from domainmetric.anchors.confident import Confident
@@ -265,6 +266,7 @@ def test_a_quota_does_not_bring_back_what_the_inner_strategy_dropped() -> None:
             "Threshold.confidence must lie in (0, 1], but is 0. To keep all, leave Threshold out.",
         ),
         (lambda: AdaptiveThreshold(momentum=1), "AdaptiveThreshold.momentum must lie in [0, 1), but is 1."),
+        (lambda: PixelAgreement(k=0), "PixelAgreement.k must be at least 1, but is 0."),
         (lambda: Member(num_anchors=0), "Member.num_anchors must be at least 1, but is 0."),
         (
             lambda: Member(inner=Threshold(inner=Nearest(num_anchors=3))),

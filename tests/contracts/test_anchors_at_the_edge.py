@@ -11,6 +11,7 @@ from torch import Tensor
 
 from domainmetric.anchors import search
 from domainmetric.anchors.adaptive import AdaptiveThreshold
+from domainmetric.anchors.agreement import PixelAgreement
 from domainmetric.anchors.approximate import CellSearch
 from domainmetric.anchors.base import AnchorMatcher, AnchorStrategy
 from domainmetric.anchors.confident import Confident
@@ -127,7 +128,9 @@ def test_a_batch_may_be_empty_or_a_single_item(strategy: AnchorStrategy) -> None
         checked(matcher(target.rows[:size], target.z[:size], target.logits[:size]), size)
 
 
-@pytest.mark.parametrize("modifier", [Threshold, AdaptiveThreshold, ClassQuota, Member], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "modifier", [Threshold, AdaptiveThreshold, ClassQuota, PixelAgreement, Member], ids=lambda m: m.__name__
+)
 def test_modifiers_of_a_strategy_that_matches_nothing(modifier: type) -> None:
     source, target = unsure(*banks())
     strategy = modifier(inner=Confident())
