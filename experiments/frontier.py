@@ -38,7 +38,6 @@ from domainmetric import (
     Embedder,
     Experiment,
     Model,
-    Nearest,
     Optimizer,
     PixelAgreement,
     Separate,
@@ -79,7 +78,7 @@ def refined() -> Experiment:
 
 def agreed() -> Experiment:
     """`refined` without the matches that images of the same look contradict: no group drifts away unnoticed."""
-    return replace(refined(), name="frontier_agreed", anchors=PixelAgreement(inner=Nearest()))
+    return replace(refined(), name="frontier_agreed", anchors=PixelAgreement())
 
 
 def frontier() -> Experiment:

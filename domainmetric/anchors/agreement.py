@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from domainmetric.anchors.base import AnchorContext, AnchorMatcher, required
 from domainmetric.anchors.modifier import Modifier, ModifierMatcher
-from domainmetric.anchors.pixel import unit_contrast
+from domainmetric.anchors.pixel import grey_vectors
 from domainmetric.anchors.search import vote
 from domainmetric.errors import ConfigError
 from domainmetric.types import Bank, Matches
 
 SIDE = 16
 """Images are compared at this size, which a batch has time for."""
+CHUNK = 256
+"""Images of the bank that are made smaller at a time: as floats, photographs of all of it would take gigabytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class _PixelAgreement(ModifierMatcher):
         matches: Matches = self.inner(target_bank.rows, target_bank.z, target_bank.logits)
         kept = {
             "rows": target_bank.rows,
-            "looks": thumbnails(self.images[target_bank.rows]),
+            "looks": torch.cat([self.looks(rows) for rows in target_bank.rows.split(CHUNK)]),
             "label": matches.label,
             "weight": matches.confidence * matches.keep,
         }
@@ -65,7 +66,7 @@ class _PixelAgreement(ModifierMatcher):
 
     def modify(self, matches: Matches, target_index: Int64[Tensor, " m"], z_t: Float[Tensor, "m d"]) -> Matches:
         rows, looks, label, weight = (self.memory[self.own(name)] for name in ("rows", "looks", "label", "weight"))
-        likeness = thumbnails(self.images[target_index]) @ looks.T
+        likeness = self.looks(target_index) @ looks.T
         likeness = likeness.masked_fill(target_index[:, None] == rows, -torch.inf)  # nobody votes on itself
         likeness, near = likeness.topk(min(self.k, len(rows)), 1)
         given = weight[near].masked_fill(likeness == -torch.inf, 0)
@@ -73,9 +74,6 @@ class _PixelAgreement(ModifierMatcher):
         outvoted = votes.gather(1, matches.label[:, None]).squeeze(1) < votes.amax(1)
         return replace(matches, keep=matches.keep & ~outvoted)
 
-
-def thumbnails(images: UInt8[Tensor, "n h w c"]) -> Float[Tensor, "n p"]:
-    """Grey vectors of mean 0 and length 1, as `grey_vectors`, of the images at 16x16 or their own size if smaller."""
-    grey = images.float().mean(-1)
-    side = (min(SIDE, grey.shape[1]), min(SIDE, grey.shape[2]))
-    return unit_contrast(F.adaptive_avg_pool2d(grey[:, None], side).flatten(1))
+    def looks(self, rows: Int64[Tensor, " r"]) -> Float[Tensor, "r p"]:
+        """What is compared of target images."""
+        return grey_vectors(self.images[rows], side=SIDE)

@@ -46,13 +46,15 @@ class _PixelNearest(AnchorMatcher):
         )
 
 
-def grey_vectors(images: UInt8[Tensor, "n h w c"]) -> Float[Tensor, "n p"]:
-    """Grey pixels of each image with mean 0 and norm 1: their products are correlations. A constant image is zero."""
-    return unit_contrast(images.float().mean(-1).flatten(1))
+def grey_vectors(images: UInt8[Tensor, "n h w c"], *, side: int | None = None) -> Float[Tensor, "n p"]:
+    """Grey pixels of each image with mean 0 and norm 1: their products are correlations. A constant image is zero.
 
-
-def unit_contrast(x: Float[Tensor, "n p"]) -> Float[Tensor, "n p"]:
-    """Rows less their mean, scaled to length 1; a constant row is zero."""
+    With `side`, larger images are brought to that height and width before.
+    """
+    x = images.float().mean(-1)
+    if side is not None:
+        x = torch.nn.functional.adaptive_avg_pool2d(x[:, None], (min(side, x.shape[1]), min(side, x.shape[2])))
+    x = x.flatten(1)
     return torch.nn.functional.normalize(x - x.mean(1, keepdim=True), eps=1e-3)
 
 

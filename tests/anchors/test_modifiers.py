@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from domainmetric.anchors.adaptive import AdaptiveThreshold
-from domainmetric.anchors.agreement import SIDE, PixelAgreement, thumbnails
+from domainmetric.anchors.agreement import SIDE, PixelAgreement
 from domainmetric.anchors.base import AnchorContext, AnchorMatcher, AnchorStrategy
 from domainmetric.anchors.confident import Confident
 from domainmetric.anchors.member import Member
 from domainmetric.anchors.nearest import Nearest
 from domainmetric.anchors.oracle import Oracle
-from domainmetric.anchors.pixel import PixelNearest
+from domainmetric.anchors.pixel import PixelNearest, grey_vectors
 from domainmetric.anchors.prototype import Prototype
 from domainmetric.anchors.quota import ClassQuota
 from domainmetric.anchors.random import RandomAnchors
@@ -218,7 +218,7 @@ def test_matches_that_the_most_similar_images_outvote_are_dropped(inner: AnchorS
     matcher.refresh(source, bank)
     plain.refresh(source, None)
     free, kept = match(plain, ALL_ROWS), match(matcher, ALL_ROWS)
-    looks = thumbnails(there.target.images).double()
+    looks = grey_vectors(there.target.images, side=SIDE).double()
     for row in range(M):
         others = sorted((j for j in range(5, M) if j != row), key=lambda j: -float(looks[row] @ looks[j]))[:k]
         votes = [0.0] * K
@@ -239,11 +239,11 @@ def test_a_bank_of_the_item_alone_has_no_voter_and_drops_nothing() -> None:
 
 def test_images_are_compared_in_grey_at_sixteen_pixels_whatever_their_contrast() -> None:
     images = torch.randint(60, 120, (5, 32, 32, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    looks = thumbnails(images)
+    looks = grey_vectors(images, side=SIDE)
     assert looks.shape == (5, SIDE * SIDE)
     torch.testing.assert_close(looks.norm(dim=1), torch.ones(5))
-    torch.testing.assert_close(thumbnails(images * 2), looks)
+    torch.testing.assert_close(grey_vectors(images * 2, side=SIDE), looks)
     blocks = images.float().mean(-1).view(5, 16, 2, 16, 2).mean((2, 4)).flatten(1)
     torch.testing.assert_close(looks, torch.nn.functional.normalize(blocks - blocks.mean(1, keepdim=True)))
-    assert thumbnails(images[:, :6, :9]).shape == (5, 54)
-    assert (thumbnails(torch.full((1, 32, 32, 1), 7, dtype=torch.uint8)) == 0).all()
+    assert grey_vectors(images[:, :6, :9], side=SIDE).shape == (5, 54)
+    assert (grey_vectors(torch.full((1, 32, 32, 1), 7, dtype=torch.uint8), side=SIDE) == 0).all()
