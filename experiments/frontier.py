@@ -86,22 +86,22 @@ def frontier() -> Experiment:
     return replace(agreed(), name="frontier")
 
 
+def wide() -> Experiment:
+    """`agreed` with half as many channels again."""
+    return replace(agreed(), name="frontier_wide", model=Model(branches=Separate(source=WIDE, target=WIDE)))
+
+
 def erased() -> Experiment:
     """`refined` with a square of two fifths of the side painted over in all views."""
     return replace(refined(), name="frontier_erased", augmentation=ERASE)
-
-
-def wide() -> Experiment:
-    """`refined` with half as many channels again."""
-    return replace(refined(), name="frontier_wide", model=Model(branches=Separate(source=WIDE, target=WIDE)))
 
 
 ARMS: Mapping[str, Callable[[], Experiment]] = {
     "plain": plain,
     "refined": refined,
     "erased": erased,
-    "wide": wide,
     "agreed": agreed,
+    "wide": wide,
 }
 
 
