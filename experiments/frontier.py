@@ -12,9 +12,9 @@ thread each). What came of it is run by `python -m experiments.ladder frontier -
 Expected: `plain` disagrees on 0.85%, `refined` on 0.44%, `erased` on 0.58%, `wide` on 0.35%, so that `wide` stays.
 `agreed`, on which it builds, has not been run with these seeds. The seeds of one arm can share a mistake that their
 disagreement does not see (those of `erased` both read 6,550 images as 4 and 5,450 as 7, those of the other arms 5,900
-and 6,250), so arms are compared with each other, too. `refined` with 3,000 steps, seeds 31 to 35: four disagree on 0.36 to 0.50% with each
-other, no less than with 1,500 steps, and the fifth stands apart by 1.8%, since a group of images drifted to another
-class. By that `agreed` was made, which brings the group back in that seed.
+and 6,250), so arms are compared with each other, too. `refined` with 3,000 steps, seeds 31 to 35: four disagree on 0.36
+to 0.50% with each other, no less than with 1,500 steps, and the fifth stands apart by 1.8%, since a group of images
+drifted to another class. By that `agreed` was made, which brings the group back in that seed.
 """
 
 from __future__ import annotations

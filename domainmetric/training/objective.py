@@ -55,6 +55,20 @@ class Objective(nn.Module):
         if "matched_target" in self.needs and teacher is not None and target_anchors is not None:
             with part("teacher and matching"):
                 found = find(batches.team, teacher, target_anchors, source, batches.clean_source(source.rows))
+        taught, matches = None, None
+        if self.needs & {"taught", "matches"} and target is not None and teacher is not None:
+            with part("teacher and matching"):
+                taught, matches = teach(batches.team, teacher, target, matcher if "matches" in self.needs else None)
+        matched = None if matches is None or "matched" not in self.needs else matches.source_index.flatten()
+        shown = Portion(source.images, len(source.rows))
+        # The source first: where its branch is frozen, nothing of its pass is left when that of the target is held.
+        by_source, (encoded_source, encoded_matched) = encode_together(
+            batches.team,
+            network,
+            "source",
+            shown,
+            None if matched is None else Portion(batches.matched(step, matched), len(matched)),
+        )
         labelled = batches.labelled_target(step) if "labelled_target" in self.needs else None
         by_target, (encoded_target, encoded_found, encoded_labelled) = encode_together(
             batches.team,
@@ -63,19 +77,6 @@ class Objective(nn.Module):
             None if target is None else Portion(target.images, len(target.rows)),
             None if found is None else Portion(batches.matched_target(step, found.rows), len(found.rows)),
             None if labelled is None else Portion(labelled.images, len(labelled.rows)),
-        )
-        taught, matches = None, None
-        if self.needs & {"taught", "matches"} and target is not None and teacher is not None:
-            with part("teacher and matching"):
-                taught, matches = teach(batches.team, teacher, target, matcher if "matches" in self.needs else None)
-        matched = None if matches is None or "matched" not in self.needs else matches.source_index.flatten()
-        shown = Portion(source.images, len(source.rows))
-        by_source, (encoded_source, encoded_matched) = encode_together(
-            batches.team,
-            network,
-            "source",
-            shown,
-            None if matched is None else Portion(batches.matched(step, matched), len(matched)),
         )
         assert by_source is not None and encoded_source is not None
         pairs = None

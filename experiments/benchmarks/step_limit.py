@@ -253,12 +253,12 @@ class HighWater:
 
 
 def passes_of(fabric: Fabric, experiment: Experiment) -> list[Call]:
-    """What a step of the recipe encodes, by its settings."""
+    """What a step of the recipe encodes, by its settings, in the order of a step."""
     phase = experiment.phases[PHASE]
     assert isinstance(phase, AdaptationPhase)
     matched = phase.target_batch if "matched" in experiment.needs(experiment.terms_of(phase)) else 0
     side = experiment.image_size
     return [
-        ("target", torch.Size((phase.target_batch, experiment.data.target.channels, side, side))),
         ("source", torch.Size((phase.source_batch + matched, experiment.data.source.channels, side, side))),
+        ("target", torch.Size((phase.target_batch, experiment.data.target.channels, side, side))),
     ]

@@ -73,7 +73,7 @@ def test_the_limit_encodes_what_a_step_encodes(tmp_path: Path) -> None:
     state, batches = wired(experiment, "adapt")
     with calls(state.network) as passes:
         run(fabric, experiment, experiment.phases["adapt"], batches, state, Once())
-    assert passes == [("target", (48, 1, 16, 16)), ("source", (32 + 48, 3, 16, 16))]
+    assert passes == [("source", (32 + 48, 3, 16, 16)), ("target", (48, 1, 16, 16))]
     limit = Limit(state.network, passes, batches.data, fabric)
     before = {name: value.clone() for name, value in state.network.state_dict().items()}
     with calls(limit.network) as made:
