@@ -14,7 +14,8 @@ Expected: `plain` disagrees on 0.85%, `refined` on 0.44%, `erased` on 0.58%, `wi
 disagreement does not see (those of `erased` both read 6,550 images as 4 and 5,450 as 7, those of the other arms 5,900
 and 6,250), so arms are compared with each other, too. `refined` with 3,000 steps, seeds 31 to 35: four disagree on 0.36
 to 0.50% with each other, no less than with 1,500 steps, and the fifth stands apart by 1.8%, since a group of images
-drifted to another class. By that `agreed` was made, which brings the group back in that seed.
+drifted to another class. By that `agreed` was made, which brings the group back in that seed. `wide`, seeds 51 to 55,
+which disagree on 0.36 to 0.53%: 99.39% (99.34 to 99.43) of MNIST test, no more than the others have.
 """
 
 from __future__ import annotations
