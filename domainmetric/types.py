@@ -111,19 +111,18 @@ class LabelledTargetBatch:
 
 
 class Encoded(NamedTuple):
-    """What the network says of a batch: features (before the head), unit embeddings z, and class logits.
+    """What the network says of a batch: unit embeddings z, and class logits.
 
     A named tuple, since Fabric walks through what a network returns and refuses frozen dataclasses.
     """
 
-    features: Float[Tensor, "r f"]
     z: Float[Tensor, "r d"]
     logits: Float[Tensor, "r k"]
 
     def cut(self, sizes: Sequence[int]) -> tuple[Encoded, ...]:
         """The batch cut into consecutive parts of the given sizes."""
-        parts = zip(self.features.split(sizes), self.z.split(sizes), self.logits.split(sizes), strict=True)
-        return tuple(Encoded(features=f, z=z, logits=logits) for f, z, logits in parts)
+        parts = zip(self.z.split(sizes), self.logits.split(sizes), strict=True)
+        return tuple(Encoded(z=z, logits=logits) for z, logits in parts)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

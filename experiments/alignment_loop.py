@@ -221,7 +221,7 @@ def encoded(arm: Arm, begin: Start, number: int, progress: float) -> Step:
     assert isinstance(views, Augment)
     images = views(data.target_train.images[rows], draw)
     z_s = network.head("source", begin.features[picked])
-    source = Encoded(features=begin.features[picked], z=z_s, logits=network.classifier(z_s))
+    source = Encoded(z=z_s, logits=network.classifier(z_s))
     return Step(
         source=SourceBatch(rows=begin.rows[picked], images=images[:0], labels=begin.labels[picked]),
         encoded_source=source,

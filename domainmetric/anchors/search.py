@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +18,8 @@ from domainmetric.geometry import at_least_float32
 
 CHUNK_ELEMENTS = 1 << 23
 """Cosines held at a time (32 MB in float32)."""
+TILE = 1 << 15
+"""Gallery vectors at a time: with more of them so few queries would fit that a product waits for memory."""
 
 
 def rows_at_a_time(num_columns: int) -> int:
@@ -35,9 +37,24 @@ def nearest(
     queries: Float[Tensor, "m d"], gallery: Float[Tensor, "b d"], num: int
 ) -> tuple[Float[Tensor, "m v"], Int64[Tensor, "m v"]]:
     """Cosine and place of the `num` gallery vectors most like each query, the best first; all where there are fewer."""
-    num = min(num, len(gallery))
-    parts = [product(part, gallery.T).topk(num, 1) for part in queries.split(rows_at_a_time(len(gallery)))]
-    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+    num, tiles = min(num, len(gallery)), gallery.split(TILE)
+    parts = [_best(part, tiles, num) for part in queries.split(rows_at_a_time(len(tiles[0])))]
+    similarity, place = zip(*parts, strict=True)
+    return torch.cat(similarity), torch.cat(place)
+
+
+def _best(queries: Tensor, tiles: Sequence[Tensor], num: int) -> tuple[Tensor, Tensor]:
+    """Of a few queries: the best of each tile, and of those the best."""
+    similarity, place, start = [], [], 0
+    for tile in tiles:
+        best = product(queries, tile.T).topk(min(num, len(tile)), 1)
+        similarity.append(best.values)
+        place.append(best.indices + start)
+        start += len(tile)
+    if len(tiles) == 1:
+        return similarity[0], place[0]
+    best = torch.cat(similarity, 1).topk(num, 1)
+    return best.values, torch.cat(place, 1).gather(1, best.indices)
 
 
 Lookup = Callable[[Float[Tensor, "m d"], int], tuple[Float[Tensor, "m v"], Int64[Tensor, "m v"]]]

@@ -176,18 +176,17 @@ class Network(nn.Module):
         self,
         domain: DomainName,
         images: Float[Tensor, "n c h w"],
-        gather: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]] | None = None,
+        gather: Callable[[Tensor], Tensor] | None = None,
     ) -> Encoded:
-        """Features, unit embeddings and logits of images (in [0, 1]) of one domain.
+        """Unit embeddings and logits of images (in [0, 1]) of one domain.
 
-        `gather` adds the features and embeddings that other processes made. Logits are made of all of them here, so
+        `gather` adds the embeddings that other processes made. Logits are made of all of them here, so
         that in `z` the gradients of all terms meet, those of the logits too.
         """
-        features = self.branches[domain](images)
-        z = self.head(domain, features)
+        z = self.head(domain, self.branches[domain](images))
         if gather is not None:
-            features, z = gather((features, z))
-        return Encoded(features=features, z=z, logits=self.classifier(z))
+            z = gather(z)
+        return Encoded(z=z, logits=self.classifier(z))
 
     def before_gathering(self) -> Iterator[nn.Parameter]:
         """The parameters that see images one by one; those after them see the embeddings of all processes."""

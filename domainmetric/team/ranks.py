@@ -62,7 +62,7 @@ class Ranks(Team):
         layout = layout_of(tuple(portion.total for portion in portions), self.size, self.rank, images[0].device)
         shown = images[0] if len(images) == 1 else torch.cat(images)
         with Together(self, layout):
-            encoded: Encoded = network(domain, shown, lambda own: self._whole(own, layout))
+            encoded: Encoded = network(domain, shown, lambda own: self._whole((own,), layout)[0])
         return encoded
 
     def gather(self, own: Encoded, count: int) -> Encoded:

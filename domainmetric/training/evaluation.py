@@ -34,7 +34,7 @@ def encode(
     team: Team = ALONE,
     rows: Int64[Tensor, " r"] | None = None,
 ) -> Encoded:
-    """Clean images through the network in evaluation mode, all or some; the mode is restored. Features are left out.
+    """Clean images through the network in evaluation mode, all or some; the mode is restored.
 
     A `team` divides the work, and each of it has all that came of it. Batches are so small that they need no more
     memory than a training step.
@@ -46,8 +46,7 @@ def encode(
             encoded = network(domain, to_float(images[part]))
             z.append(encoded.z)
             logits.append(encoded.logits)
-    joined = torch.cat(z)
-    return team.gather(Encoded(features=joined[:, :0], z=joined, logits=torch.cat(logits)), len(rows))
+    return team.gather(Encoded(z=torch.cat(z), logits=torch.cat(logits)), len(rows))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

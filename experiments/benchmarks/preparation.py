@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and write it down."""
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.preparation", description="Conversion.")
     parser.add_argument("--small", type=int, default=20_000, help="PNG files (default: 20,000)")
-    parser.add_argument("--large", type=int, default=2000, help="JPEG files (default: 2,000)")
+    parser.add_argument("--large", type=int, default=1000, help="JPEG files (default: 1,000)")
     parser.add_argument("--repeats", type=int, default=3, help="how often (default: 3)")
     parser.add_argument("--results", type=Path, default=HERE, help="folder of the results")
     parser.add_argument("--convert", type=Path, help=argparse.SUPPRESS)

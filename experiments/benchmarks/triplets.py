@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -172,7 +173,9 @@ def measure(case: Case, device: torch.device) -> Row:
     times = [[once(work, z, y) for work in works] for _ in range(case.repeats)]
     mine, other = [turn[0] for turn in times], [turn[-1] for turn in times]
     ratio = None if case.against is None else median(other) / median(mine)
-    memory = peak(case.name, case.batch, device)
+    names = [case.name, *([] if case.against is None else [case.against])]
+    with ThreadPoolExecutor() as pool:  # memory alone is read, which side by side does not change
+        memory, *others = pool.map(lambda name: peak(name, case.batch, device), names)
     checks = {
         f"{case.at_least:.2g}x" if case.at_least else "": case.at_least is None or (ratio or 0) >= case.at_least,
         f"{case.at_most_s:g} s" if case.at_most_s else "": case.at_most_s is None
@@ -188,7 +191,7 @@ def measure(case: Case, device: torch.device) -> Row:
         theirs_ms=None if case.against is None else median(other),
         ratio=ratio,
         ours_mb=memory,
-        theirs_mb=None if case.against is None else peak(case.against, case.batch, device),
+        theirs_mb=others[0] if others else None,
         bar=", ".join(bar for bar in checks if bar),
         met=all(checks.values()),
     )

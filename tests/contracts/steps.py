@@ -19,7 +19,7 @@ def encoded(n: int, seed: int, shift: float = 0.0) -> Encoded:
     offset[0] = shift
     z = normalize(torch.randn(n, D, generator=draw) + offset).requires_grad_()
     directions = normalize(torch.randn(K, D, generator=torch.Generator().manual_seed(99)))
-    return Encoded(features=z.detach(), z=z, logits=5 * z @ directions.T)
+    return Encoded(z=z, logits=5 * z @ directions.T)
 
 
 def aligned_step(*, n: int = 12, m: int = 17, shift: float = 0.5, one_class: bool = False) -> Step:
@@ -36,7 +36,7 @@ def aligned_step(*, n: int = 12, m: int = 17, shift: float = 0.5, one_class: boo
         encoded_by_source=source,
         target=TargetBatch(rows=torch.arange(m), images=torch.zeros(m, 1, 4, 4), clean=torch.zeros(m, 1, 4, 4)),
         encoded_target=target,
-        taught=Encoded(features=taught.features, z=taught.z.detach(), logits=10 * taught.logits.detach()),
+        taught=Encoded(z=taught.z.detach(), logits=10 * taught.logits.detach()),
         matches=Matches(
             source_index=torch.zeros(m, 1, dtype=torch.int64), label=matched_labels, confidence=torch.ones(m), keep=keep
         ),

@@ -103,7 +103,7 @@ def test_every_anchor_takes_part_with_its_own_label(strategy: AnchorStrategy) ->
     for num in (1, 3):
         matches = match(ready(with_anchors(strategy, num)), torch.arange(M))
         z = torch.zeros(M * num, 2)
-        group = anchors_of(matches, Encoded(features=z, z=z, logits=z), source_labels())
+        group = anchors_of(matches, Encoded(z=z, logits=z), source_labels())
         kept = matches.keep.repeat_interleave(num)
         assert torch.equal(group.kept(), kept)
         assert torch.equal(group.labels[kept], source_labels()[matches.source_index.flatten()][kept])
@@ -121,7 +121,7 @@ def test_what_a_dropped_item_names_may_be_no_row_at_all() -> None:
         keep=torch.tensor([True, False]),
     )
     z = torch.zeros(4, 2)
-    group = anchors_of(matches, Encoded(features=z, z=z, logits=z), source_labels())
+    group = anchors_of(matches, Encoded(z=z, logits=z), source_labels())
     assert group.labels[:2].tolist() == [1, 2] and group.kept().tolist() == [True, True, False, False]
 
 

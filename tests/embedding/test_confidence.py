@@ -115,7 +115,7 @@ def test_what_is_no_digit_is_told_from_digits(tmp_path: Path) -> None:
 def test_images_of_other_classes_are_counted_apart(embedder: Embedder) -> None:
     z = torch.eye(4)
     of = replace(embedder.confidence["target"], means=z[:2], thresholds={0.1: 0.5})
-    test = Encoded(features=z[:, :0], z=z, logits=10 * z[:, :2])
+    test = Encoded(z=z, logits=10 * z[:, :2])
     figures = of.judged(test, torch.tensor([0, 1, 2, 3]))
     assert figures["unknown_auroc"] == 1 and figures["calibration_error"] < 0.01
     assert of.judged(test, None) == {} and of.judged(test, torch.tensor([2, 3, 4, 5])) == {}

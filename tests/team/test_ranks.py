@@ -36,8 +36,8 @@ class Net(nn.Module):
 
     def forward(self, domain: str, images: Tensor, gather: Any = None) -> Encoded:
         z = self.before(images)
-        features, z = (z, z) if gather is None else gather((z[:, :0], z))
-        return Encoded(features=features, z=z, logits=self.after(z))
+        z = z if gather is None else gather(z)
+        return Encoded(z=z, logits=self.after(z))
 
 
 def one_pass(team: Team) -> dict[str, Tensor]:
@@ -80,7 +80,7 @@ def exchanged(team: Team) -> dict[str, Tensor]:
     ]
     of_leader = dict(zip(("float", "long", "bool", "bfloat16", "empty"), team.same(numbers), strict=True))
     rows = torch.arange(7.0)[team.share(7)]
-    gathered = team.gather(Encoded(features=rows[:, None][:, :0], z=rows[:, None], logits=rows.bfloat16()[:, None]), 7)
+    gathered = team.gather(Encoded(z=rows[:, None], logits=rows.bfloat16()[:, None]), 7)
     told = team.told(lambda: {"text": "ä", "number": 0.1, "rank": rank})
     assert told == {"text": "ä", "number": 0.1, "rank": 0}
     flags = [team.any(False), team.any(rank == 1), team.any(True)]
@@ -99,7 +99,6 @@ def test_what_is_told_arrives(size: int, nodes: int, tmp_path: Path) -> None:
         assert found["bool"].tolist() == [True, False, True]
         assert torch.equal(found["bfloat16"], torch.tensor([0.1], dtype=torch.bfloat16))
         assert found["empty"].shape == (0, 3)
-        assert found["gathered/features"].shape == (7, 0)
         assert found["gathered/z"].squeeze(1).tolist() == list(range(7))
         assert found["gathered/logits"].dtype == torch.bfloat16
         assert found["gathered/logits"].squeeze(1).tolist() == list(range(7))
