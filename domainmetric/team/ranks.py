@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -27,6 +29,8 @@ T = TypeVar("T")
 STEP = timedelta(minutes=10)
 """How long a process waits for the others within a step before it gives up. Those that have ended are noticed at once,
 except on GPUs."""
+AWAKE = 0.02
+"""Seconds that a process asks for a message of another CPU before it sleeps."""
 PATIENCE = timedelta(hours=6)
 """How long it waits for what the leading process does alone: the audit, the report, a phase that another run trains."""
 
@@ -115,13 +119,13 @@ class Ranks(Team):
         """The tensors of all processes, of one shape, in their order."""
         received = own.new_empty(self.size * own.shape[0], *own.shape[1:])
         with reaching(self):
-            dist.all_gather_into_tensor(received, own.contiguous())
+            arrive(dist.all_gather_into_tensor(received, own.contiguous(), async_op=True))
         return received.view(self.size, *own.shape)
 
     def sum(self, own: Tensor) -> Tensor:
         """The sum of the tensors of all processes, in place."""
         with reaching(self):
-            dist.all_reduce(own)
+            arrive(dist.all_reduce(own, async_op=True))
         return own
 
     def _whole(self, own: tuple[Tensor, ...], layout: Layout) -> tuple[Tensor, ...]:
@@ -148,6 +152,18 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         return (None, None, *(None if g is None else ctx.layout.cut(g) for g in gradients))
+
+
+def arrive(sent: dist.Work) -> None:
+    """Wait for a message.
+
+    Between CPUs it is asked for a while before this process sleeps: to be woken takes longer than most messages do.
+    """
+    if dist.get_backend() == "gloo":
+        until = time.perf_counter() + AWAKE
+        while not sent.is_completed() and time.perf_counter() < until:
+            os.sched_yield()
+    sent.wait()
 
 
 @contextmanager
