@@ -154,11 +154,12 @@ class _Gather(torch.autograd.Function):
         return (None, None, *(None if g is None else ctx.layout.cut(g) for g in gradients))
 
 
-def arrive(sent: dist.Work) -> None:
+def arrive(sent: dist.Work | None) -> None:
     """Wait for a message.
 
     Between CPUs it is asked for a while before this process sleeps: to be woken takes longer than most messages do.
     """
+    assert sent is not None  # it is of this group
     if dist.get_backend() == "gloo":
         until = time.perf_counter() + AWAKE
         while not sent.is_completed() and time.perf_counter() < until:
