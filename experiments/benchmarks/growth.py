@@ -6,10 +6,10 @@ which a busy machine changes little; on a GPU they are wall time. Losses and min
 embeddings of 128 dimensions. *Expected* is what the arithmetic asks for, where memory and threads are as good at every
 size.
 
-Finding (one thread, machine loaded, CPU time): losses and mining grow as the square of the batch, search and retrieval
-as the images, and the sampler's step and all triplets of a batch not at all with images and classes. Above what is
-expected are MMD (2.7 from 1,024 to 4,096, where its dozen matrices of batch by batch no longer fit the cache), and the
-class means of a bank (their one-hot matrix is as large as bank times classes: 1 s at 10,000 classes).
+Finding (two threads, quiet machine, CPU time): losses and mining grow as the square of the batch, search, retrieval and
+class means as the images and classes or less, and the sampler's step and all triplets of a batch not at all with images
+and classes. Above what is expected is MMD alone (2.8 from 1,024 to 4,096, where its dozen matrices of batch by batch no
+longer fit the cache).
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Command: `python -m experiments.benchmarks.large_bank` (minutes, 3 GB of memory)
 `experiments/benchmarks/large_bank.md`. The embeddings are made up: a thousand wide clusters on the sphere. Recall is
 the share of the ten nearest that are found, and higher on clusters than it may be elsewhere.
 
-Finding (`--batches 1`, AMD EPYC, machine loaded, CPU time): the cells of a million items take 35 s to make, and then a
-batch 0.22 s in place of 5.2 s, so that they are ahead after seven batches; all of the ten nearest were found.
+Finding (`--batches 1`, AMD EPYC, quiet machine, CPU time): the cells of a million items take 28 s to make, and then a
+batch 0.17 s in place of 1.7 s, so that they are ahead after nineteen batches; all of the ten nearest were found.
 """
 
 from __future__ import annotations

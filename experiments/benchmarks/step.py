@@ -21,11 +21,13 @@ pytorch-adapt's loop (`adapt_loop.py`) shares the networks and the number of ima
 of ours take turns. It trains one branch for both domains, and ours one of two: so its neighbor is also `quick_dann`
 with a source branch that trains, which is the same arithmetic of the networks.
 
-Finding (one thread, machine loaded, CPU time, one period of each, to be repeated on a quiet machine): `quick_dann_mmd`
-reaches 87% of its limit (202 against 178 ms) and `quick_full` 63% (348 against 215 ms). Of the 133 ms that `quick_full`
-adds, the teacher's pass with the matching takes some 60, and the bank, encoded anew every 50 steps, some 30. It is 1.3
-times as fast as pytorch-adapt's DANN (352 against 446 ms), though it encodes 1,062 images in a step and that one 386.
-Its peak of memory is 1.37 times the limit's (100 against 73 MB): the images of a step, their views and the bank.
+Finding (two threads, quiet machine, AMD EPYC): `quick_dann_mmd` reaches 88% of its limit (78 against 69 ms),
+`quick_full` 60% (153 against 91 ms), or 80% where the teacher's passes count as the limit's. Those take 30 ms: with
+nothing else beside the limit, 75% would be the most that it could reach, so that the 70% asked for leave 9 ms for
+matching, mining, terms, views and optimizer, which take 32. Beside pytorch-adapt's DANN: with the same arithmetic of
+the networks (`quick_dann_both`) 2.0 times as fast (97 against 194 ms), `quick_full` 1.4 times (143), though it encodes
+642 images with the student and 420 with the teacher, and that one 386; the bare networks of `quick_full` alone take 91
+ms. The peak of memory is that of the limit (0.9 to 1.1 times).
 """
 
 from __future__ import annotations
