@@ -41,7 +41,7 @@ def test_embeddings_are_unit_and_logits_are_scaled_cosines(branches: Branches, d
     model = network(branches)
     encoded = model(domain, images(CHANNELS[domain]))
     torch.testing.assert_close(encoded.z.norm(dim=1), torch.ones(9))
-    assert encoded.features.shape == (9, SMALL.features(12)) and encoded.logits.shape == (9, 4)
+    assert encoded.z.shape == (9, 6) and encoded.logits.shape == (9, 4)
     prototypes = model.classifier.weight / model.classifier.weight.norm(dim=1, keepdim=True)
     torch.testing.assert_close(encoded.logits, 10 * encoded.z @ prototypes.T)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from domainmetric.geometry import normalize
 from domainmetric.metrics.selection import Evidence
@@ -21,6 +24,10 @@ from tests import tiny
 from tests.training.running import short, train, wired
 
 
+def keep(seen: list[Tensor], module: nn.Module, given: tuple[Any, ...], made: Tensor) -> None:
+    seen.append(made)
+
+
 def test_networks_compute_in_bfloat16_and_distances_in_float32(tmp_path: Path) -> None:
     values = {}
     for precision in ("32", "bf16"):
@@ -29,6 +36,8 @@ def test_networks_compute_in_bfloat16_and_distances_in_float32(tmp_path: Path) -
         fabric = runtime.fabric(experiment.runtime)
         state, batches = wired(experiment, "adapt")
         assert state.teacher is not None and state.matcher is not None
+        seen: list[Tensor] = []
+        handle = state.network.branches["source"].register_forward_hook(partial(keep, seen))
         with fabric.autocast():
             refresh(state.matcher, state.teacher, experiment, batches.data, 0)
             step, values[precision] = losses(
@@ -36,8 +45,8 @@ def test_networks_compute_in_bfloat16_and_distances_in_float32(tmp_path: Path) -
             )
         total = torch.stack(list(values[precision].values())).sum()
         fabric.backward(total)
-        features = step.encoded_source.features  # which Fabric has made wide again
-        assert torch.equal(features, features.bfloat16().float()) == (precision == "bf16")
+        handle.remove()
+        assert [features.dtype for features in seen] == [torch.bfloat16 if precision == "bf16" else torch.float32]
         assert step.pairs is not None and step.encoded_source.z.dtype == torch.float32
         assert state.matcher.memory["z"].dtype == torch.float32
         for roles in experiment.terms["triplet"].part.roles:  # type: ignore[attr-defined]
