@@ -133,7 +133,7 @@ def measured(kind: Kind, count: int, repeats: int) -> Row:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and write it down."""
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.preparation", description="Conversion.")
-    parser.add_argument("--small", type=int, default=20_000, help="PNG files (default: 20,000)")
+    parser.add_argument("--small", type=int, default=10_000, help="PNG files (default: 10,000)")
     parser.add_argument("--large", type=int, default=1000, help="JPEG files (default: 1,000)")
     parser.add_argument("--repeats", type=int, default=3, help="how often (default: 3)")
     parser.add_argument("--results", type=Path, default=HERE, help="folder of the results")
