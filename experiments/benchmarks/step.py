@@ -27,7 +27,8 @@ nothing else beside the limit, 75% would be the most that it could reach, so tha
 matching, mining, terms, views and optimizer, which take 32. Beside pytorch-adapt's DANN: with the same arithmetic of
 the networks (`quick_dann_both`) 2.0 times as fast (97 against 194 ms), `quick_full` 1.4 times (143), though it encodes
 642 images with the student and 420 with the teacher, and that one 386; the bare networks of `quick_full` alone take 91
-ms. The peak of memory is that of the limit (0.9 to 1.1 times).
+ms. The peak of memory is that of the limit in the middle (99 over 95 MB, four processes each), but a single one says
+little: both scatter from 77 to 116 MB, since the C library keeps some of what it was given back.
 """
 
 from __future__ import annotations
