@@ -45,16 +45,12 @@ def nearest(
 
 def _best(queries: Tensor, tiles: Sequence[Tensor], num: int) -> tuple[Tensor, Tensor]:
     """Of a few queries: the best of each tile, and of those the best."""
-    similarity, place, start = [], [], 0
-    for tile in tiles:
-        best = product(queries, tile.T).topk(min(num, len(tile)), 1)
-        similarity.append(best.values)
-        place.append(best.indices + start)
-        start += len(tile)
-    if len(tiles) == 1:
-        return similarity[0], place[0]
-    best = torch.cat(similarity, 1).topk(num, 1)
-    return best.values, torch.cat(place, 1).gather(1, best.indices)
+    found = [product(queries, tile.T).topk(min(num, len(tile)), 1) for tile in tiles]
+    if len(found) == 1:
+        return found[0].values, found[0].indices
+    best = torch.cat([one.values for one in found], 1).topk(num, 1)
+    place = torch.cat([one.indices + number * TILE for number, one in enumerate(found)], 1)
+    return best.values, place.gather(1, best.indices)
 
 
 Lookup = Callable[[Float[Tensor, "m d"], int], tuple[Float[Tensor, "m v"], Int64[Tensor, "m v"]]]
