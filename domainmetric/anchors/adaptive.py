@@ -41,6 +41,8 @@ class AdaptiveThreshold(Modifier):
 
 
 class _AdaptiveThreshold(ModifierMatcher):
+    by_row = True
+
     def __init__(self, spec: AdaptiveThreshold, context: AnchorContext) -> None:
         super().__init__(spec, context)
         self.momentum, self.num_classes = spec.momentum, len(context.source.classes)

@@ -48,6 +48,8 @@ class PixelAgreement(Modifier):
 
 
 class _PixelAgreement(ModifierMatcher):
+    by_row = True
+
     def __init__(self, spec: PixelAgreement, context: AnchorContext) -> None:
         super().__init__(spec, context)
         self.k, self.images, self.num_classes = spec.k, context.target.images, len(context.source.classes)

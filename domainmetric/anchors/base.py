@@ -38,6 +38,10 @@ class AnchorMatcher(nn.Module, ABC):
     `forward` changes nothing: matches depend on what the last refresh left behind, and not on who asked in between.
     """
 
+    by_row = False
+    """Whether the match of a target item is the same whatever others it is asked with: then processes that share a run
+    divide a batch among them, and otherwise each of them matches all of it."""
+
     def __init__(self) -> None:
         super().__init__()
         self.memory: dict[str, Tensor] = {}

@@ -47,6 +47,8 @@ class Cluster(Picker):
 
 
 class _Cluster(ClassMatcher):
+    by_row = True
+
     def __init__(self, spec: Cluster) -> None:
         super().__init__(spec.num_anchors)
         self.spec = spec

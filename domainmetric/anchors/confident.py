@@ -33,6 +33,8 @@ class Confident(Picker):
 
 
 class _Confident(ClassMatcher):
+    by_row = True
+
     def __init__(self, spec: Confident) -> None:
         super().__init__(spec.num_anchors)
         self.probability = spec.probability

@@ -54,6 +54,8 @@ def refuse_other_choices(strategy: AnchorStrategy) -> None:
 
 
 class _Member(ModifierMatcher):
+    by_row = True
+
     def __init__(self, spec: Member, context: AnchorContext) -> None:
         super().__init__(spec, context)
         self.spec, self.seed, self.num_targets = spec, context.seed, len(context.target)

@@ -35,6 +35,7 @@ class ModifierMatcher(AnchorMatcher, ABC):
     def __init__(self, spec: Modifier, context: AnchorContext) -> None:
         super().__init__()
         self.inner = spec.inner.build(context)
+        self.by_row = type(self).by_row and self.inner.by_row
         self.inner_needs_target_bank = spec.inner.needs_target_bank
         self.memory = self.inner.memory
         self.depth: int = self.inner.depth + 1 if isinstance(self.inner, ModifierMatcher) else 0

@@ -48,6 +48,8 @@ class Mutual(Picker):
 
 
 class _Mutual(ClassMatcher):
+    by_row = True
+
     def __init__(self, spec: Mutual) -> None:
         super().__init__(spec.num_anchors)
         self.spec = spec

@@ -45,6 +45,8 @@ class Nearest(Picker):
 
 
 class _Nearest(ClassMatcher):
+    by_row = True
+
     def __init__(self, spec: Nearest) -> None:
         super().__init__(spec.num_anchors)
         self.spec = spec

@@ -34,6 +34,8 @@ class Oracle(Picker):
 
 
 class _Oracle(ClassMatcher):
+    by_row = True
+
     def __init__(self, spec: Oracle, labels: Int64[Tensor, " m"]) -> None:
         super().__init__(spec.num_anchors)
         self.labels = labels

@@ -26,6 +26,8 @@ class PixelNearest(Picker):
 
 
 class _PixelNearest(AnchorMatcher):
+    by_row = True
+
     def __init__(self, spec: PixelNearest, context: AnchorContext) -> None:
         super().__init__()
         assert context.source.labels is not None

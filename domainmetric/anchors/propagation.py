@@ -56,6 +56,8 @@ class Propagation(Picker):
 
 
 class _Propagation(ClassMatcher):
+    by_row = True
+
     def __init__(self, spec: Propagation) -> None:
         super().__init__(spec.num_anchors)
         self.spec = spec

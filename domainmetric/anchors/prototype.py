@@ -44,6 +44,8 @@ class Prototype(Picker):
 
 
 class _Prototype(ClassMatcher):
+    by_row = True
+
     def __init__(self, spec: Prototype) -> None:
         super().__init__(spec.num_anchors)
         self.spec = spec

@@ -22,6 +22,8 @@ class RandomAnchors(Picker):
 
 
 class _RandomAnchors(AnchorMatcher):
+    by_row = True
+
     def __init__(self, spec: RandomAnchors, context: AnchorContext) -> None:
         super().__init__()
         assert context.source.labels is not None

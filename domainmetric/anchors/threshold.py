@@ -34,6 +34,8 @@ class Threshold(Modifier):
 
 
 class _Threshold(ModifierMatcher):
+    by_row = True
+
     def __init__(self, spec: Threshold, context: AnchorContext) -> None:
         super().__init__(spec, context)
         self.confidence = spec.confidence

@@ -60,6 +60,8 @@ class Transport(Picker):
 
 
 class _Transport(ClassMatcher):
+    by_row = True
+
     def __init__(self, spec: Transport) -> None:
         super().__init__(spec.num_anchors)
         self.spec = spec

@@ -43,8 +43,8 @@ class Team(ABC):
         """One pass over the images of all processes, so that batch statistics are those of all: the whole of it."""
 
     @abstractmethod
-    def gather(self, own: Encoded, count: int) -> Encoded:
-        """The whole of `count` rows, of which this process encoded its share. Without gradients."""
+    def gather(self, own: Sequence[Tensor], count: int) -> list[Tensor]:
+        """Tensors of `count` rows, of which this process has its share. Without gradients."""
 
     @abstractmethod
     def sum_gradients(self, divided: Iterable[nn.Parameter], whole: Iterable[nn.Parameter]) -> None:
@@ -63,7 +63,7 @@ class Team(ABC):
 
     @abstractmethod
     def any(self, asked: bool) -> bool:
-        """Whether any process says so."""
+        """Whether any process said so, this time or, where there are others, the time before: nobody waits for them."""
 
     @abstractmethod
     def told(self, work: Callable[[], T]) -> T:
@@ -87,8 +87,8 @@ class Alone(Team):
         encoded: Encoded = network(domain, images[0] if len(images) == 1 else torch.cat(images))
         return encoded
 
-    def gather(self, own: Encoded, count: int) -> Encoded:
-        return own
+    def gather(self, own: Sequence[Tensor], count: int) -> list[Tensor]:
+        return list(own)
 
     def sum_gradients(self, divided: Iterable[nn.Parameter], whole: Iterable[nn.Parameter]) -> None:
         """Each parameter has it already."""

@@ -54,8 +54,10 @@ class Ranks(Team):
 
     def __init__(self) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self._by_gloo = dist.get_backend() == "gloo"
+        self._asked: tuple[Tensor, dist.Work] | None = None
         with reaching(self):
-            self._quick: Any = None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo", timeout=STEP)
+            self._quick: Any = None if self._by_gloo else dist.new_group(backend="gloo", timeout=STEP)
             self._patient: Any = dist.new_group(backend="gloo", timeout=PATIENCE)
 
     def share(self, count: int) -> slice:
@@ -69,8 +71,8 @@ class Ranks(Team):
             encoded: Encoded = network(domain, shown, lambda own: self._whole((own,), layout)[0])
         return encoded
 
-    def gather(self, own: Encoded, count: int) -> Encoded:
-        return Encoded(*self._whole(own, layout_of((count,), self.size, self.rank, own.z.device)))
+    def gather(self, own: Sequence[Tensor], count: int) -> list[Tensor]:
+        return list(self._whole(tuple(own), layout_of((count,), self.size, self.rank, own[0].device)))
 
     def sum_gradients(self, divided: Iterable[nn.Parameter], whole: Iterable[nn.Parameter]) -> None:
         own = [p.grad for p in divided if p.grad is not None]
@@ -96,10 +98,15 @@ class Ranks(Team):
         return [from_bytes(part, tensor, tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
     def any(self, asked: bool) -> bool:
-        flag = torch.tensor(int(asked))
+        """Whether any process said so the time before: what is said now is on its way while the next step is made."""
+        flag, before = torch.tensor(int(asked)), self._asked
         with reaching(self):
-            dist.all_reduce(flag, dist.ReduceOp.MAX, group=self._quick)
-        return bool(flag)
+            sent = dist.all_reduce(flag, dist.ReduceOp.MAX, group=self._quick, async_op=True)
+            assert sent is not None  # this process is of the group
+            self._asked = flag, sent
+            if before is not None:
+                before[1].wait()
+        return before is not None and bool(before[0])
 
     def told(self, work: Callable[[], T]) -> T:
         text = json.dumps(work()).encode() if self.leads else b""
@@ -119,14 +126,26 @@ class Ranks(Team):
         """The tensors of all processes, of one shape, in their order."""
         received = own.new_empty(self.size * own.shape[0], *own.shape[1:])
         with reaching(self):
-            arrive(dist.all_gather_into_tensor(received, own.contiguous(), async_op=True))
+            self._arrive(dist.all_gather_into_tensor(received, own.contiguous(), async_op=True))
         return received.view(self.size, *own.shape)
 
     def sum(self, own: Tensor) -> Tensor:
         """The sum of the tensors of all processes, in place."""
         with reaching(self):
-            arrive(dist.all_reduce(own, async_op=True))
+            self._arrive(dist.all_reduce(own, async_op=True))
         return own
+
+    def _arrive(self, sent: dist.Work | None) -> None:
+        """Wait for a message.
+
+        Between CPUs it is asked for a while before this process sleeps: to be woken takes longer than most messages do.
+        """
+        assert sent is not None  # it is of this group
+        if self._by_gloo:
+            until = time.perf_counter() + AWAKE
+            while not sent.is_completed() and time.perf_counter() < until:
+                os.sched_yield()
+        sent.wait()
 
     def _whole(self, own: tuple[Tensor, ...], layout: Layout) -> tuple[Tensor, ...]:
         """The rows of all processes in the order of the whole. Each then has the gradient at its own rows."""
@@ -152,19 +171,6 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         return (None, None, *(None if g is None else ctx.layout.cut(g) for g in gradients))
-
-
-def arrive(sent: dist.Work | None) -> None:
-    """Wait for a message.
-
-    Between CPUs it is asked for a while before this process sleeps: to be woken takes longer than most messages do.
-    """
-    assert sent is not None  # it is of this group
-    if dist.get_backend() == "gloo":
-        until = time.perf_counter() + AWAKE
-        while not sent.is_completed() and time.perf_counter() < until:
-            os.sched_yield()
-    sent.wait()
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def encode(
             encoded = network(domain, to_float(images[part]))
             z.append(encoded.z)
             logits.append(encoded.logits)
-    return team.gather(Encoded(z=torch.cat(z), logits=torch.cat(logits)), len(rows))
+    return Encoded(*team.gather([torch.cat(z), torch.cat(logits)], len(rows)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -172,8 +172,9 @@ def find(
     team: Team, teacher: Network, target_anchors: TargetAnchors, source: SourceBatch, clean: Float[Tensor, "own c h w"]
 ) -> Found:
     """Which target items stand for the source items, as the teacher sees the clean source views."""
-    seen = team.encode(teacher, "source", [Portion(clean, len(source.rows))])
-    return Found(*team.same(target_anchors.nearest(seen.z, source.labels)))
+    mine = team.share(len(source.rows))
+    seen: Encoded = teacher("source", clean)
+    return Found(*team.gather(target_anchors.nearest(seen.z, source.labels[mine]), len(source.rows)))
 
 
 @torch.no_grad()
@@ -181,14 +182,24 @@ def teach(
     team: Team, teacher: Network, target: TargetBatch, matcher: AnchorMatcher | None
 ) -> tuple[Encoded, Matches | None]:
     """The clean target views as the teacher sees them, and by that who stands for whom."""
-    seen = team.encode(teacher, "target", [Portion(target.clean, len(target.rows))])
-    return seen, None if matcher is None else agreed(team, matcher(target.rows, seen.z, seen.logits))
+    count, seen = len(target.rows), teacher("target", target.clean)
+    if matcher is None or not matcher.by_row:
+        whole = Encoded(*team.gather(seen, count))
+        return whole, None if matcher is None else agreed(team, matcher(target.rows, *whole))
+    matches = tensors_of(matcher(target.rows[team.share(count)], *seen))
+    z, logits, *values = team.gather([*seen, *matches.values()], count)
+    return Encoded(z=z, logits=logits), Matches(**dict(zip(matches, values, strict=True)))
 
 
 def agreed(team: Team, matches: Matches) -> Matches:
     """The leading process' matches: devices that add in an order of their own could decide otherwise on a tie."""
-    names = [field.name for field in fields(Matches)]
-    return Matches(**dict(zip(names, team.same([getattr(matches, name) for name in names]), strict=True)))
+    own = tensors_of(matches)
+    return Matches(**dict(zip(own, team.same(list(own.values())), strict=True)))
+
+
+def tensors_of(matches: Matches) -> dict[str, Tensor]:
+    """Its tensors by name."""
+    return {field.name: getattr(matches, field.name) for field in fields(Matches)}
 
 
 def gradient_norms(values: Mapping[str, Tensor], embeddings: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -9,8 +9,11 @@ import torch
 
 from domainmetric.anchors.base import AnchorStrategy
 from domainmetric.anchors.modifier import Modifier
+from domainmetric.anchors.nearest import Nearest
 from domainmetric.anchors.pixel import PixelNearest
+from domainmetric.anchors.quota import ClassQuota
 from domainmetric.anchors.random import RandomAnchors
+from domainmetric.anchors.threshold import Threshold
 from domainmetric.errors import ConfigError
 from domainmetric.metrics.anchor_quality import hubness
 from domainmetric.training.objective import anchors_of
@@ -71,6 +74,25 @@ def test_matching_follows_a_permutation_of_the_batch(strategy: AnchorStrategy) -
     assert torch.equal(shuffled.label, expected.label)
     assert torch.equal(shuffled.source_index, expected.source_index)
     torch.testing.assert_close(shuffled.confidence, expected.confidence)
+
+
+@strategies
+def test_who_matches_by_row_matches_a_batch_as_its_parts(strategy: AnchorStrategy) -> None:
+    matcher, items = ready(strategy), torch.arange(M)
+    parts = [match(matcher, part) for part in items.split(3)]
+    together = Matches(**{name: torch.cat([vars(part)[name] for part in parts]) for name in vars(parts[0])})
+    whole = match(matcher, items)
+    if not matcher.by_row:  # else it would be divided among processes for nothing
+        assert not torch.equal(together.keep, whole.keep)
+        return
+    for name in ("label", "source_index", "keep"):
+        assert torch.equal(vars(together)[name], vars(whole)[name]), name
+    torch.testing.assert_close(together.confidence, whole.confidence)
+
+
+def test_a_modifier_of_a_strategy_that_needs_the_whole_batch_needs_it_too() -> None:
+    assert ready(Threshold(inner=Nearest(), confidence=0.1)).by_row
+    assert not ready(Threshold(inner=ClassQuota(inner=Nearest()), confidence=0.1)).by_row
 
 
 @strategies

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from domainmetric.alignment.coral import Coral
 from domainmetric.anchors.cluster import Cluster
+from domainmetric.anchors.nearest import Nearest
+from domainmetric.anchors.quota import ClassQuota
 from domainmetric.data.draws import MatchedBalanced
 from domainmetric.experiment import Experiment, FewLabels
 from domainmetric.memory import Memory
@@ -35,6 +37,11 @@ def triplets(root: Path) -> Experiment:
     return replace(plain, terms=terms, phases={**plain.phases, "adapt": drawn})
 
 
+def quota(root: Path) -> Experiment:
+    """A strategy that must see a batch as a whole, which processes therefore do not divide."""
+    return tiny.experiment(root, "triplet", anchors=ClassQuota(inner=Nearest(), share=0.1))
+
+
 def coral(root: Path) -> Experiment:
     plain = tiny.experiment(root, "mmd")
     return replace(plain, terms={**plain.terms, "mmd": Term(part=Coral(), weight=1e3)})
@@ -44,6 +51,8 @@ CASES: dict[str, Callable[[Path], Experiment]] = {
     "classify": tiny.experiment,
     "few labels": lambda root: replace(tiny.experiment(root, "mmd"), labelled_target=FewLabels(per_class=3)),
     "triplet": triplets,
+    "nearest": lambda root: tiny.experiment(root, "triplet", anchors=Nearest()),
+    "quota": quota,
     "dann": lambda root: tiny.experiment(root, "dann"),
     "mmd": lambda root: tiny.experiment(root, "mmd"),
     "coral": coral,

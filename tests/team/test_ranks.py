@@ -80,15 +80,16 @@ def exchanged(team: Team) -> dict[str, Tensor]:
     ]
     of_leader = dict(zip(("float", "long", "bool", "bfloat16", "empty"), team.same(numbers), strict=True))
     rows = torch.arange(7.0)[team.share(7)]
-    gathered = team.gather(Encoded(z=rows[:, None], logits=rows.bfloat16()[:, None]), 7)
+    mixed = {"float": rows[:, None], "bfloat16": rows.bfloat16(), "bool": rows > 3}
+    gathered = dict(zip(mixed, team.gather(list(mixed.values()), 7), strict=True))
     told = team.told(lambda: {"text": "ä", "number": 0.1, "rank": rank})
     assert told == {"text": "ä", "number": 0.1, "rank": 0}
-    flags = [team.any(False), team.any(rank == 1), team.any(True)]
+    flags = [team.any(False), team.any(rank == 1), team.any(False), team.any(False)]
     weight = torch.full((2, 3), float(rank)).t()
     team.align([weight, counter := torch.tensor(rank)])
     team.wait()
     more = {"flags": torch.tensor(flags), "aligned": weight, "counter": counter[None]}
-    return {**of_leader, **{f"gathered/{k}": v for k, v in gathered._asdict().items()}, **more}
+    return {**of_leader, **{f"gathered/{k}": v for k, v in gathered.items()}, **more}
 
 
 @pytest.mark.parametrize(("size", "nodes"), [pytest.param(3, 1, id="one machine"), pytest.param(2, 2, id="two")])
@@ -99,8 +100,9 @@ def test_what_is_told_arrives(size: int, nodes: int, tmp_path: Path) -> None:
         assert found["bool"].tolist() == [True, False, True]
         assert torch.equal(found["bfloat16"], torch.tensor([0.1], dtype=torch.bfloat16))
         assert found["empty"].shape == (0, 3)
-        assert found["gathered/z"].squeeze(1).tolist() == list(range(7))
-        assert found["gathered/logits"].dtype == torch.bfloat16
-        assert found["gathered/logits"].squeeze(1).tolist() == list(range(7))
-        assert found["flags"].tolist() == [False, True, True]
+        assert found["gathered/float"].squeeze(1).tolist() == list(range(7))
+        assert found["gathered/bfloat16"].dtype == torch.bfloat16
+        assert found["gathered/bfloat16"].tolist() == list(range(7))
+        assert found["gathered/bool"].tolist() == [row > 3 for row in range(7)]
+        assert found["flags"].tolist() == [False, False, True, False]  # what is said is heard the next time
         assert not found["aligned"].any() and not found["counter"].any()
