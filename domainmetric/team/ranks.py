@@ -31,6 +31,8 @@ STEP = timedelta(minutes=10)
 except on GPUs."""
 AWAKE = 0.02
 """Seconds that a process asks for a message of another CPU before it sleeps."""
+FEW = 1 << 14
+"""Numbers of which gloo rather brings all to everyone than a sum: that takes one round and not two."""
 PATIENCE = timedelta(hours=6)
 """How long it waits for what the leading process does alone: the audit, the report, a phase that another run trains."""
 
@@ -130,7 +132,9 @@ class Ranks(Team):
         return received.view(self.size, *own.shape)
 
     def sum(self, own: Tensor) -> Tensor:
-        """The sum of the tensors of all processes, in place."""
+        """The sum of the tensors of all processes. What is given may be changed."""
+        if self._by_gloo and own.numel() <= FEW:
+            return self.collect(own).sum(0)
         with reaching(self):
             self._arrive(dist.all_reduce(own, async_op=True))
         return own

@@ -30,7 +30,7 @@ class Channel(Protocol):
         """The tensors of all processes, of one shape, in their order: one more dimension, the first."""
 
     def sum(self, own: Tensor) -> Tensor:
-        """The sum of the tensors of all processes, in place."""
+        """The sum of the tensors of all processes. What is given may be changed."""
 
 
 class Together(TorchFunctionMode):
