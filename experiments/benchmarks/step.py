@@ -1,7 +1,8 @@
 """A training step of SVHN -> MNIST against its limit, the bare networks, and against pytorch-adapt's DANN.
 
 Command: `python -m experiments.benchmarks.step` (`--device cuda`, `--threads 1`, `--recipes quick_full`), or
-`make bench`. It needs the prepared data (`python -m data_prep svhn mnist`).
+`make bench`, which also writes `step_full`: the recipes of full size. It needs the prepared data
+(`python -m data_prep svhn mnist`).
 
 The *limit* of a recipe (`domainmetric/training/limit.py`) is a forward and backward pass of the recipe's own networks,
 in the same layout and precision, with the same parts frozen, on random images of the same sets that lie ready as
@@ -92,9 +93,10 @@ def adapt_table(rows: Sequence[AdaptRow]) -> str:
             f"{row.ratio:.1f}",
             f"{row.cpu_ms:.0f}",
             f"{row.theirs_cpu_ms:.0f}",
-            f"{row.ratio_cpu:.1f} ({row.ratios_cpu[0]:.1f} to {row.ratios_cpu[1]:.1f})",
+            f"{row.ratio_cpu:.1f}" + f" ({low:.1f} to {high:.1f})" * (low < high),
         )
         for row in rows
+        for low, high in [row.ratios_cpu]
     )
     return markdown(head, cells)
 
@@ -113,7 +115,7 @@ def picture(rows: Sequence[Row], path: Path) -> None:
     axes.axvline(1, color=QUIET, linestyle=":", linewidth=1)
     axes.set_xlim(0, 1.05)
     axes.set_yticks(list(places), [row.recipe for row in rows])
-    axes.set_title("red: to be reached on two cores; dotted: the limit", fontsize=8, color=QUIET, loc="left")
+    axes.set_title("red: to be reached; dotted: the limit", fontsize=8, color=QUIET, loc="left")
     save(figure, path)
 
 
@@ -126,6 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of the networks")
     parser.add_argument("--threads", type=int, default=0, help="0: torch's default")
     parser.add_argument("--results", type=Path, default=HERE, help="folder of the results")
+    parser.add_argument("--name", default="step", help="of the files there")
     parser.add_argument("--peak", choices=("step", "limit"), help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if absent(chosen.device):
@@ -145,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = f"{table(rows)}\n\nBeside pytorch-adapt's DANN, {WORKERS} loading processes:\n\n{adapt_table(others)}\n\n"
     text += f"{', '.join(f'{name} {value}' for name, value in told.items())}.\n"
     found: dict[str, Any] = {**told, "rows": [{**asdict(row), "memory": row.memory} for row in rows]}
-    name = named("step", chosen.device)
+    name = named(chosen.name, chosen.device)
     publish(chosen.results, name, text, {**found, "pytorch-adapt": [asdict(row) for row in others]})
     picture(rows, chosen.results / f"{name}.png")
     return 0
