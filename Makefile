@@ -49,7 +49,7 @@ check: $(STAMP)  ## style, types and floors, without running anything
 bench: $(PML)  ## everything that is timed on the CPU (minutes; nothing else should run)
 	$(BIN)/python -m experiments.benchmarks.startup
 	$(BIN)/python -W ignore -m experiments.benchmarks.step
-	$(BIN)/python -W ignore -m experiments.benchmarks.step --recipes full dann_mmd --repeats 1 --name step_full
+	$(BIN)/python -W ignore -m experiments.benchmarks.step --recipes full dann_mmd --name step_full
 	PYTHONPATH=.venv/bench $(BIN)/python -m experiments.benchmarks.triplets
 	$(BIN)/python -m experiments.benchmarks.matching
 	$(BIN)/python -m experiments.benchmarks.embedding

@@ -204,7 +204,8 @@ class Runtime:
     """Machines that take part, all of which see one run folder and one data folder. The command is given on each, by
     torchrun or the cluster's own launcher; with one machine none is needed."""
     precision: Literal["32", "bf16"] = "32"
-    """`bf16` runs the networks in bfloat16 autocast; distances and losses stay in float32."""
+    """`bf16` runs the networks in bfloat16 autocast; distances and losses stay in float32. It makes a CPU faster only
+    where that has instructions for it (AVX512-BF16, AMX)."""
     data: Literal["auto", "device", "stored"] = "auto"
     """Where the training images lie: whole on the `device`; or `stored`, on disk or in the host's memory, from where
     each batch is picked, the next one while this one is computed. `auto` leaves them there where they would take more

@@ -18,18 +18,11 @@ that both see the same machine; told are the medians of the ratios of neighbors.
 more than the wall time. Memory is the peak of three steps and a bank refresh in a process of its own, above what it had
 after the first two steps, in which the network is copied to see how it is wired.
 
-pytorch-adapt's loop (`adapt_loop.py`) shares the networks and the number of images of a step. Blocks of its steps and
-of ours take turns. It trains one branch for both domains, and ours one of two: so its neighbor is also `quick_dann`
-with a source branch that trains, which is the same arithmetic of the networks.
+pytorch-adapt's loop (`adapt_loop.py`, float32) shares the networks and the number of images of a step. Blocks of its
+steps come just before and after ours. It trains one branch for both domains, and ours one of two: so its neighbor is
+also `quick_dann` with a source branch that trains, which is the same arithmetic of the networks.
 
-Finding (two threads, quiet machine, AMD EPYC): `quick_dann_mmd` reaches 88% of its limit (78 against 69 ms),
-`quick_full` 60% (153 against 91 ms), or 80% where the teacher's passes count as the limit's. Those take 30 ms: with
-nothing else beside the limit, 75% would be the most that it could reach, so that the 70% asked for leave 9 ms for
-matching, mining, terms, views and optimizer, which take 32. Beside pytorch-adapt's DANN: with the same arithmetic of
-the networks (`quick_dann_both`) 2.0 times as fast (97 against 194 ms), `quick_full` 1.4 times (143), though it encodes
-642 images with the student and 420 with the teacher, and that one 386; the bare networks of `quick_full` alone take 91
-ms. The peak of memory is that of the limit in the middle (99 over 95 MB, four processes each), but a single one says
-little: both scatter from 77 to 116 MB, since the C library keeps some of what it was given back.
+FINDING
 """
 
 from __future__ import annotations
@@ -38,6 +31,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +87,9 @@ def adapt_table(rows: Sequence[AdaptRow]) -> str:
             f"{row.ratio:.1f}",
             f"{row.cpu_ms:.0f}",
             f"{row.theirs_cpu_ms:.0f}",
-            f"{row.ratio_cpu:.1f}" + f" ({low:.1f} to {high:.1f})" * (low < high),
+            f"{row.ratio_cpu:.1f} ({row.ratios_cpu[0]:.1f} to {row.ratios_cpu[1]:.1f})",
         )
         for row in rows
-        for low, high in [row.ratios_cpu]
     )
     return markdown(head, cells)
 
@@ -123,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and write it down."""
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.step", description="A training step.")
     parser.add_argument("--recipes", nargs="*", default=list(RECIPES), help="of experiments/svhn_to_mnist.py")
-    parser.add_argument("--repeats", type=int, default=2, help="periods of each recipe, and blocks beside theirs")
+    parser.add_argument("--repeats", type=int, default=1, help="periods of each recipe")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of the networks")
     parser.add_argument("--threads", type=int, default=0, help="0: torch's default")
@@ -140,10 +133,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fabric = runtime.fabric(experiments[0].runtime)
     with runtime.arithmetic(experiments[0].runtime):
         data = load(experiments[0], data_root(experiments[0]), fabric.device)
-        both = list(zip(chosen.recipes, experiments, strict=True))
-        rows = [beside_limit(name, one, data, fabric, chosen.repeats) for name, one in both]
-        compared = [(name, one) for name, one in both if name in COMPARED]
-        others = beside_adapt(*zip(*compared, strict=True), data, fabric, chosen.repeats) if compared else []
+        rows, others = [], []
+        for name, experiment in zip(chosen.recipes, experiments, strict=True):
+            measure = partial(beside_limit, name, experiment, data, fabric, chosen.repeats)
+            if name in COMPARED:
+                row, other = beside_adapt(experiment, data, fabric, measure)
+                others.append(other)
+            rows.append(row if name in COMPARED else measure())
         told = {**facts(fabric.device), "precision of the networks": chosen.precision}
     text = f"{table(rows)}\n\nBeside pytorch-adapt's DANN, {WORKERS} loading processes:\n\n{adapt_table(others)}\n\n"
     text += f"{', '.join(f'{name} {value}' for name, value in told.items())}.\n"

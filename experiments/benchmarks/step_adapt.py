@@ -1,22 +1,20 @@
-"""Measures blocks of pytorch-adapt's steps and of ours in turns; see `step.py`."""
+"""Measures blocks of pytorch-adapt's steps, one before and one after ours; see `step.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import fmean
 
 from lightning_fabric import Fabric
 
 from domainmetric import AdaptationPhase, Experiment
 from domainmetric.training.batches import RunData
-from domainmetric.training.phases import build, new_network
-from domainmetric.training.profile import run
-from experiments.benchmarks.adapt_loop import AdaptLoop, Timed
-from experiments.benchmarks.step_limit import PHASE, Turns, rare_steps
+from experiments.benchmarks.adapt_loop import AdaptLoop
+from experiments.benchmarks.step_limit import PHASE, Row
 
 STEPS = 10
-"""Of theirs in a block; ours are those of a period."""
+"""Of theirs in a block."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,47 +28,29 @@ class AdaptRow:
     theirs_cpu_ms: float
     """Their loading processes included."""
     ratio: float
-    """Theirs over ours by wall time, the median of the blocks."""
+    """Theirs over ours by wall time."""
     ratio_cpu: float
     ratios_cpu: tuple[float, float]
-    """Smallest and largest."""
+    """Of the two blocks of theirs, the smaller and the larger."""
 
 
 def beside_adapt(
-    names: Sequence[str], experiments: Sequence[Experiment], data: RunData, fabric: Fabric, repeats: int
-) -> list[AdaptRow]:
-    """Blocks of pytorch-adapt's steps and of each recipe's in turns."""
-    phases = [experiment.phases[PHASE] for experiment in experiments]
-    images = {phase.source_batch + phase.target_batch for phase in phases if isinstance(phase, AdaptationPhase)}
-    (count,) = images  # all recipes have the same
-    loop = AdaptLoop(experiments[0], data, count // 2, fabric.device)
-    blocks: list[list[tuple[Timed, Timed]]] = [[] for _ in names]
-    built = [
-        build(experiment, new_network(experiment, fabric.device), data, PHASE, phase)
-        for experiment, phase in zip(experiments, phases, strict=True)
-    ]
-    for _ in range(repeats):
-        theirs = loop.block(STEPS)
-        for found, experiment, phase, (state, batches) in zip(blocks, experiments, phases, built, strict=True):
-            turns = Turns(lambda: None, max(rare_steps(experiment)), fabric.device)
-            run(fabric, experiment, phase, batches, state, turns)
-            wall, cpu = (fmean(column) for column in zip(*turns.ours, strict=True))
-            found.append((Timed(wall=wall, cpu=cpu), theirs))
-    for _, batches in built:
-        batches.close()
-    return [adapt_row(name, found) for name, found in zip(names, blocks, strict=True)]
-
-
-def adapt_row(name: str, blocks: Sequence[tuple[Timed, Timed]]) -> AdaptRow:
-    """Medians over the blocks."""
-    by_cpu = [theirs.cpu / ours.cpu for ours, theirs in blocks]
-    return AdaptRow(
-        recipe=name,
-        wall_ms=1e3 * median(ours.wall for ours, _ in blocks),
-        cpu_ms=1e3 * median(ours.cpu for ours, _ in blocks),
-        theirs_wall_ms=1e3 * median(theirs.wall for _, theirs in blocks),
-        theirs_cpu_ms=1e3 * median(theirs.cpu for _, theirs in blocks),
-        ratio=median(theirs.wall / ours.wall for ours, theirs in blocks),
-        ratio_cpu=median(by_cpu),
-        ratios_cpu=(min(by_cpu), max(by_cpu)),
+    experiment: Experiment, data: RunData, fabric: Fabric, measure: Callable[[], Row]
+) -> tuple[Row, AdaptRow]:
+    """What `measure` finds of a recipe's steps, and those of pytorch-adapt of as many images just before and after."""
+    phase = experiment.phases[PHASE]
+    assert isinstance(phase, AdaptationPhase)
+    loop = AdaptLoop(experiment, data, (phase.source_batch + phase.target_batch) // 2, fabric.device)
+    before, ours, after = loop.block(STEPS), measure(), loop.block(STEPS)
+    wall_ms, cpu_ms = (1e3 * fmean(pair) for pair in ((before.wall, after.wall), (before.cpu, after.cpu)))
+    low, high = sorted(1e3 * block.cpu / ours.cpu_ms for block in (before, after))
+    return ours, AdaptRow(
+        recipe=ours.recipe,
+        wall_ms=ours.wall_ms,
+        cpu_ms=ours.cpu_ms,
+        theirs_wall_ms=wall_ms,
+        theirs_cpu_ms=cpu_ms,
+        ratio=wall_ms / ours.wall_ms,
+        ratio_cpu=cpu_ms / ours.cpu_ms,
+        ratios_cpu=(low, high),
     )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from statistics import median, quantiles
@@ -145,7 +146,8 @@ def beside_limit(name: str, experiment: Experiment, data: RunData, fabric: Fabri
     (wall_ms, limit_wall_ms, share, _), (cpu_ms, limit_cpu_ms, share_cpu, quartiles_cpu) = kinds
     for turn in turns:
         turn.bare = [(a + c, b + d) for (a, b), (c, d) in zip(turn.bare, turn.seen, strict=True)]
-    peaks = [peak(part, name, experiment) for part in ("step", "limit")]
+    with ThreadPoolExecutor() as pool:  # memory alone is read, which side by side does not change
+        peaks = list(pool.map(lambda part: peak(part, name, experiment), ("step", "limit")))
     return Row(
         recipe=name,
         device=fabric.device.type,
