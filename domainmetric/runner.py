@@ -218,6 +218,7 @@ def start_together(session: Session) -> tuple[Record, dict[str, Tensor] | None]:
             session.network.load_pretrained()
             audit_run(session)
             tell_alarms_off(session)
+            tell_slow_precision(session)
     team.wait()
     team.align(values_of(session.network))
     return record, saved
@@ -229,6 +230,14 @@ def tell_alarms_off(session: Session) -> None:
     if off:
         text = f"Alarms that are off: {', '.join(off)}."
         session.log.event("alarms off", text)
+        session.progress.tell(text)
+
+
+def tell_slow_precision(session: Session) -> None:
+    """Say so where the run computes in a precision that its device has no instructions for."""
+    if session.experiment.runtime.precision == "bf16" and runtime.lacks_bfloat16(session.fabric.device):
+        text = "This CPU has no instructions for bfloat16, which makes it slower: use --runtime.precision=32."
+        session.log.event("slow precision", text)
         session.progress.tell(text)
 
 

@@ -20,7 +20,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,12 @@ def fabric(runtime: Runtime) -> Fabric:
 
     strategy = Divided(timeout=STEP)
     return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, plugins=precision, strategy=strategy)
+
+
+def lacks_bfloat16(device: torch.device) -> bool:
+    """Whether it is a CPU that has no instructions for bfloat16, so far as torch can tell: float32 is faster there."""
+    able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.10 has no such function
+    return device.type == "cpu" and bool(able) and not any(has for name, has in able.items() if "bf16" in name)
 
 
 def check_compiler(device: torch.device) -> None:

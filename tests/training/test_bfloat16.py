@@ -18,7 +18,7 @@ from domainmetric.training.banks import refresh
 from domainmetric.training.evaluation import Look
 from domainmetric.training.loop import losses
 from domainmetric.training.target_anchors import TargetAnchors
-from domainmetric.training.tracking import history
+from domainmetric.training.tracking import history, read_log
 from domainmetric.types import Bank, Matches
 from tests import tiny
 from tests.training.running import short, train, wired
@@ -56,6 +56,33 @@ def test_networks_compute_in_bfloat16_and_distances_in_float32(tmp_path: Path) -
         assert all(g is not None and g.dtype == torch.float32 and g.isfinite().all() for g in gradients)
     for name, value in values["32"].items():
         torch.testing.assert_close(values["bf16"][name], value, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("able", "slow"),
+    [({"avx512_bf16": False, "avx2": True}, True), ({"avx512_bf16": True}, False), ({"bf16": True}, False)],
+)
+def test_a_cpu_without_instructions_for_it_is_told(
+    able: dict[str, bool],
+    slow: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: Any,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    experiment = short(tiny.experiment(tmp_path), source=1, adapt=1)
+    halved = replace(experiment, runtime=replace(experiment.runtime, precision="bf16"))
+    for one, expected in ((halved, slow), (experiment, False)):
+        told = [record for record in read_log(train(one)) if record.get("name") == "slow precision"]
+        assert len(told) == expected
+        assert ("--runtime.precision=32" in capfd.readouterr().err) == expected
+
+
+def test_nothing_is_said_of_other_devices_or_by_a_torch_that_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False})
+    assert runtime.lacks_bfloat16(torch.device("cpu")) and not runtime.lacks_bfloat16(torch.device("cuda"))
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not runtime.lacks_bfloat16(torch.device("cpu"))
 
 
 def test_target_anchors_are_not_looked_for_in_half_precision() -> None:
