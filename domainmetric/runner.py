@@ -228,17 +228,20 @@ def tell_alarms_off(session: Session) -> None:
     """Name the alarms of the default that the experiment leaves out: they may be missing by accident."""
     off = left_out(session.experiment.alarms)
     if off:
-        text = f"Alarms that are off: {', '.join(off)}."
-        session.log.event("alarms off", text)
-        session.progress.tell(text)
+        tell(session, "alarms off", f"Alarms that are off: {', '.join(off)}.")
 
 
 def tell_slow_precision(session: Session) -> None:
     """Say so where the run computes in a precision that its device has no instructions for."""
     if session.experiment.runtime.precision == "bf16" and runtime.lacks_bfloat16(session.fabric.device):
         text = "This CPU has no instructions for bfloat16, which makes it slower: use --runtime.precision=32."
-        session.log.event("slow precision", text)
-        session.progress.tell(text)
+        tell(session, "slow precision", text)
+
+
+def tell(session: Session, name: str, text: str) -> None:
+    """In the log, and on the screen."""
+    session.log.event(name, text)
+    session.progress.tell(text)
 
 
 def start(session: Session) -> tuple[Record, dict[str, Tensor] | None]:

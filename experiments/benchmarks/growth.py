@@ -8,7 +8,7 @@ size.
 
 Finding (two threads, quiet machine, CPU time): losses and mining grow as the square of the batch, search, retrieval and
 class means as the images and classes or less, and the sampler's step and all triplets of a batch not at all with images
-and classes. Above what is expected is MMD alone (2.8 from 1,024 to 4,096, where its dozen matrices of batch by batch no
+and classes. Above what is expected is MMD alone (2.6 from 1,024 to 4,096, where its dozen matrices of batch by batch no
 longer fit the cache).
 """
 

@@ -148,7 +148,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if name in COMPARED:
                 row, other = beside_adapt(experiment, data, fabric, measure)
                 others.append(other)
-            rows.append(row if name in COMPARED else measure())
+            else:
+                row = measure()
+            rows.append(row)
         told = {**facts(fabric.device), "precision of the networks": chosen.precision}
     text = f"{table(rows)}\n\nBeside pytorch-adapt's DANN, {WORKERS} loading processes:\n\n{adapt_table(others)}\n\n"
     text += f"{', '.join(f'{name} {value}' for name, value in told.items())}.\n"
